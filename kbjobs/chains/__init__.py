@@ -1,1 +1,1 @@
-"""Combined jobs: the runner of phases with weighted progress."""
+"""Combined jobs: planning, forecasting and running chains of phases, with weighted progress."""

@@ -1,4 +1,4 @@
-"""What is to be said of a chain before it runs: what a submit would refuse, and advice. Nothing is written."""
+"""Checks of a chain before it runs: what a submit would refuse, and advice. Nothing is written."""
 
 from __future__ import annotations
 
@@ -18,13 +18,13 @@ PlanChain = Callable[[Chain, str], Planned]
 
 
 def check_needs(home: Home, settings: Settings, chain: Chain, require: Require) -> list[Diagnostic]:
-    """What each phase lacks whatever the source is: a model, a package, a credential. Errors, as a submit has them.
+    """Report as errors what each phase lacks whatever the source is: a model, a package, a credential.
 
     Args:
         home: the home.
         settings: the settings in force.
         chain: the chain.
-        require: raises where a planned phase needs a credential that its worker would not have.
+        require: raises if a planned phase needs a credential that its worker would not have.
     """
     found = []
     for index, phase in enumerate(chain.phases):
@@ -36,13 +36,13 @@ def check_needs(home: Home, settings: Settings, chain: Chain, require: Require) 
 
 
 def check_on_source(home: Home, settings: Settings, chain: Chain, source_id: str, plan: PlanChain) -> list[Diagnostic]:
-    """What each phase lacks on a source, as errors, and what would make it pointless or costly there, as warnings.
+    """Report as errors what each phase lacks on a source, and as warnings what makes it pointless or costly there.
 
     Args:
         home: the home.
         settings: the settings in force.
         chain: the chain.
-        source_id: the source, which is there.
+        source_id: the existing source.
         plan: plans a chain for a source; raises a KbjobsError if something it needs is missing.
     """
     found = []
@@ -79,5 +79,5 @@ def _warning(index: int, message: str, add: str) -> Diagnostic:
 
 
 def _about(message: str, source_id: str) -> str:
-    """The message, with the source if it does not name it."""
+    """Name the source in the message unless it does so already."""
     return message if repr(source_id) in message else f"source {source_id!r}: {message}"

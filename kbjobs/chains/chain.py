@@ -1,4 +1,4 @@
-"""A chain as a value: phases that are checked, in order, with what a submit needs to know of them."""
+"""A chain as a value: its checked phases, in order, and what a submit needs to know about them."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ NAME = re.compile(r"[a-z][a-z0-9_]{0,63}")
 
 @dataclass(frozen=True, slots=True)
 class ChainPhase:
-    """One phase as it was declared: ``weight`` is its share before normalising, ``retries`` None for the job's."""
+    """A phase as declared. ``weight`` is its share before normalising; ``retries`` is None to use the job's."""
 
     job_type: JobType[Any]
     name: str
@@ -29,8 +29,8 @@ class ChainPhase:
 class Chain:
     """A combined job, or a single one as a chain of one phase.
 
-    ``resumable``: whether ``--resume`` may go on from the checkpoint of an earlier job; ``sources``: those the file
-    names; ``origin``: where it was read, for people.
+    ``resumable``: whether ``--resume`` may start from the checkpoint of an earlier job; ``sources``: those the file
+    names; ``origin``: where the chain was read, for people.
     """
 
     name: str
@@ -42,12 +42,12 @@ class Chain:
 
     @property
     def is_single(self) -> bool:
-        """Whether it is a single job of the type it is named by."""
+        """Whether this is a single job, named after its type."""
         return len(self.phases) == 1 and self.name == self.phases[0].job_type.name
 
     @property
     def label(self) -> str:
-        """``reindex_online`` reads Reindex (Online)."""
+        """The name for people: ``reindex_online`` becomes Reindex (Online)."""
         words = self.name.replace("_", " ").title()
         return words.replace(" Online", " (Online)").replace(" Offline", " (Offline)")
 
@@ -86,15 +86,15 @@ class Chain:
 
 
 def single(job_type: JobType[Any], params: Params) -> Chain:
-    """A single job as a chain of one."""
+    """Make a chain of one phase for a single job."""
     phase = ChainPhase(job_type, job_type.name, params, 100.0)
     return Chain(job_type.name, (phase,), job_type.description, job_type.can_resume)
 
 
 def function_chain(name: str, params: Params) -> Chain:
-    """A call of a Python function as a chain of one, under a label of the caller's.
+    """Make a chain of one phase for a call of a Python function, under a name that the caller chooses.
 
-    The label may be that of a job type: what runs is the function. Dashes in it read as underscores.
+    The name may equal a job type's; the function runs all the same. Dashes become underscores.
     """
     from kbjobs.phases.registry import job_type
 

@@ -1,4 +1,4 @@
-"""Mistakes of a chain file, and how they are shown: as a compiler does it, with the line and a caret."""
+"""Mistakes in a chain file, shown as a compiler shows them: with the line and a caret."""
 
 from __future__ import annotations
 
@@ -16,8 +16,11 @@ Path = tuple[str | int, ...]
 
 @dataclass(frozen=True, slots=True)
 class Fix:
-    """A change of the chain that would settle a diagnostic: add a phase of type ``job`` before the one it is about, or
-    move the phase with the index ``move`` above it."""
+    """A change of the chain that resolves a diagnostic.
+
+    ``add``: the job type of a phase to add before the one the diagnostic is about; ``move``: the index of a phase to
+    move above it.
+    """
 
     add: str = ""
     move: int | None = None
@@ -27,18 +30,18 @@ TAB_WIDTH = 4
 MAX_WIDTH = 100  # columns of a line that are shown
 MAX_SHOWN = 100  # diagnostics of one file that are shown
 MAX_KEPT = 200  # diagnostics of one file that are kept
-MAX_CELLS = 1000  # characters of a line that are looked at
+MAX_CELLS = 1000  # characters of a line that are considered
 
 
 @dataclass(frozen=True, slots=True)
 class Diagnostic:
-    """One mistake, or one piece of advice.
+    """A mistake, or a piece of advice.
 
-    ``line`` and ``column`` count from 1, the column in characters; ``length`` is in characters. None if there
+    ``line`` and ``column`` count from 1; ``column`` and ``length`` are in characters. Line and column are None if there
     is no file, or no place in it. ``path`` leads to the value in the document, such as ``("phase", 0, "weight")``;
-    ``at`` is what of it the caret goes under. ``expected`` says what would be right, ``hint`` what to do, ``fix`` a
-    change that does it;
-    ``exit_code`` is that with which a submit refuses the chain for an error.
+    ``at`` says whether the caret goes under its key or its value. ``expected`` says what would be right, ``hint`` what
+    to do, and ``fix`` is a change that does it. ``exit_code`` is the code with which a submit refuses the chain for
+    this error.
     """
 
     kind: Kind
@@ -55,7 +58,7 @@ class Diagnostic:
     fix: Fix | None = None
 
     def as_dict(self, origin: str) -> dict[str, Any]:
-        """As JSON."""
+        """The diagnostic as JSON."""
         return {
             "file": origin,
             "line": self.line,
@@ -70,7 +73,7 @@ class Diagnostic:
 
 
 def render_all(diagnostics: Sequence[Diagnostic], origin: str, text: str) -> str:
-    """Render diagnostics one below the other; of more than MAX_SHOWN only the first.
+    """Render diagnostics one below the other, at most MAX_SHOWN of them.
 
     Args:
         diagnostics: the diagnostics to show.
@@ -108,12 +111,12 @@ def render(diagnostic: Diagnostic, origin: str, text: str) -> str:
 
 
 def visible(text: str) -> str:
-    """The text on one line, with whatever is not printable written as an escape."""
+    """Put the text on one line, with every unprintable character as an escape."""
     return "".join(_visible_character(character) for character in text)
 
 
 def width(text: str) -> int:
-    """The columns that printable text takes in a terminal (East Asian Width: Unicode Standard Annex 11)."""
+    """Count the columns that printable text takes in a terminal (East Asian Width: Unicode Standard Annex 11)."""
     return sum(_width(character) for character in text)
 
 
@@ -133,7 +136,7 @@ def _line_of(text: str, line: int) -> str:
 
 
 def _underline(source: str, start: int, length: int) -> tuple[str, str]:
-    """The line as it is shown, and carets below the characters from ``start``."""
+    """Return the line as shown, and carets for the row below it, from the character ``start``."""
     cut = max(0, start - MAX_CELLS // 2) if len(source) > MAX_CELLS else 0
     source, start = source[cut : cut + MAX_CELLS], start - cut
     cells: list[str] = []
@@ -153,7 +156,7 @@ def _underline(source: str, start: int, length: int) -> tuple[str, str]:
 
 
 def _window(cells: Sequence[str], start: int, end: int) -> tuple[int, int]:
-    """The part of a long line that is shown: the marked place, with what is around it."""
+    """Choose the part of a long line that is shown: the marked place and its surroundings."""
     if sum(map(width, cells)) <= MAX_WIDTH:
         return 0, len(cells)
     first, last, taken = start, start, 0

@@ -1,4 +1,4 @@
-"""What a chain is expected to do on a source, phase by phase, before anything is queued. Nothing is written."""
+"""Forecast what each phase of a chain will do on a source, before anything is queued. Nothing is written."""
 
 from __future__ import annotations
 
@@ -15,12 +15,12 @@ from kbjobs.store.phase_state import PhaseState
 from kbjobs.store.sources import SourceFolder
 
 LastRuns = Callable[[Collection[str]], Mapping[str, PhaseState]]
-"""Gives the latest completed phase of each of the job types."""
+"""Returns the latest completed phase of each of the job types."""
 
 
 @dataclass(frozen=True, slots=True)
 class NamedForecast:
-    """A phase with its share of the chain in percent, what it is expected to do, and the seconds it may take."""
+    """A phase with its share of the chain in percent, its forecast, and its expected seconds."""
 
     name: str
     job: str
@@ -29,7 +29,7 @@ class NamedForecast:
     seconds: float | None
 
     def as_dict(self) -> dict[str, Any]:
-        """The phase as the JSON that ``--dry-run --json`` prints; null is what is not known."""
+        """The phase as ``--dry-run --json`` prints it; null means unknown."""
         one = self.work
         return {
             "name": self.name,
@@ -48,7 +48,7 @@ class NamedForecast:
 
 @dataclass(frozen=True, slots=True)
 class Forecast:
-    """What a chain would do on a source. ``refusal``: why a submit would not queue it now, None where it would."""
+    """The forecast of a chain on a source. ``refusal``: why a submit would refuse it now; None if it would not."""
 
     chain: str
     source: str | None
@@ -58,23 +58,23 @@ class Forecast:
 
     @property
     def price_usd(self) -> float | None:
-        """Of all phases whose price is known; None where there is none."""
+        """The price of all phases whose price is known; None if there is none."""
         prices = [phase.work.price_usd for phase in self.phases if phase.work.price_usd is not None]
         return sum(prices) if prices else None
 
     @property
     def seconds(self) -> float | None:
-        """Of all phases whose time is known; None where there is none."""
+        """The time of all phases whose time is known; None if there is none."""
         known = [phase.seconds for phase in self.phases if phase.seconds is not None]
         return sum(known) if known else None
 
     @property
     def untimed(self) -> tuple[str, ...]:
-        """The phases whose time is not known."""
+        """The names of the phases whose time is unknown."""
         return tuple(phase.name for phase in self.phases if phase.seconds is None)
 
     def as_dict(self) -> dict[str, Any]:
-        """The forecast as the JSON that ``--dry-run --json`` prints."""
+        """The forecast as ``--dry-run --json`` prints it."""
         refusal = self.refusal
         return {
             "chain": self.chain,
@@ -97,25 +97,25 @@ def forecast(
     source_id: str | None,
     last_runs: LastRuns,
 ) -> tuple[NamedForecast, ...]:
-    """What each phase is expected to do.
+    """Forecast what each phase will do.
 
     Args:
         home: the home.
         settings: the settings in force.
         chain: the chain.
         states: its phases as a submit would queue them, with every default filled in.
-        source_id: the source; one that the first phase makes need not be there.
-        last_runs: what phases took when they last ran.
+        source_id: the source; if the first phase creates it, it need not exist.
+        last_runs: finds how long phases took when they last ran.
 
     Raises:
-        KbjobsError: the source cannot be read, as the job would say.
+        KbjobsError: the source cannot be read; the job would fail with the same error.
     """
     folder = None if source_id is None else SourceFolder(home.sources, source_id)
     is_there = folder is None or folder.manifest.exists()
     past = last_runs({phase.job_type.name for phase in chain.phases})
     found: list[NamedForecast] = []
     earlier: list[tuple[str, Params]] = []
-    brings = ""  # the phase before that changes which documents there are
+    brings = ""  # the earlier phase that changes the set of documents
     for phase, state in zip(chain.phases, states, strict=True):
         kind, params = phase.job_type, phase.job_type.params.model_validate(state.params)
         if is_there or kind.target.makes_source:
@@ -133,12 +133,12 @@ def forecast(
 
 
 def _seconds(phase: ChainPhase, work: PhaseForecast, last: PhaseState | None) -> float | None:
-    """The time of a phase: as it says itself, else at the pace of its last run, else what that took."""
+    """A phase's seconds: its own forecast, or else by the rate of its last run, or else the time that run took."""
     if work.seconds is not None:
         return work.seconds
     if last is None:
         return None
     if work.steps is not None and last.rate and last.unit == work.unit:
         return work.steps / last.rate
-    # Also where nothing is left to do, and the last run was too short to have a rate.
+    # Also if nothing is left to do and the last run was too short to have a rate.
     return last.seconds if not work.steps and work.is_exact else None

@@ -1,4 +1,4 @@
-"""Where chain files are found: by a path, in the home, or among the built-in ones."""
+"""Find chain files: by a path, in the home, or among the built-in ones."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ TEMPLATES = Path(__file__).with_name("templates")
 SUFFIX = ".toml"
 
 WITHOUT_KEY = {"generate_source": "generate_offline"}
-"""The built-in chain that does the same without the paid phases, for one that needs a key."""
+"""Built-in chains that need a key, each with the one that does the same without the paid phases."""
 
 Origin = Literal["home", "built-in"]
 
@@ -37,9 +37,9 @@ def find_built_in(name: str) -> Path:
 
 
 def list_chain_files(home: Home) -> list[ListedChain]:
-    """The chain files of the home and the built-in ones, by name; one of the home hides a built-in one of its name.
+    """List the chain files of the home and the built-in ones, by name.
 
-    None is read: a broken one is listed too.
+    The home's chain hides a built-in one of the same name. No file is read, so a broken one is listed too.
     """
     found = {path.stem: ListedChain(path.stem, "built-in", path) for path in TEMPLATES.glob(f"*{SUFFIX}")}
     folder = home.chains
@@ -52,9 +52,9 @@ def list_chain_files(home: Home) -> list[ListedChain]:
 
 
 def find_chain_file(home: Home, name_or_path: str) -> Path:
-    """The file of a chain: one at that path, else by its name in the home, else a built-in one.
+    """Find a chain's file: at that path, or else by name in the home, or else a built-in one.
 
-    A name may be written with dashes or underscores, and with .toml at its end. Raises NotFoundError.
+    The name may have dashes or underscores, and may end in .toml. Raises NotFoundError.
     """
     path = Path(name_or_path)
     looks_like_path = "/" in name_or_path
@@ -77,7 +77,7 @@ def _plain(name: str) -> str:
 def _is_there(path: Path) -> bool:
     try:
         return path.exists() and not path.is_dir()
-    except (OSError, ValueError):  # a name that is too long, or no name at all
+    except (OSError, ValueError):  # a name that is too long or invalid
         return False
 
 

@@ -1,4 +1,4 @@
-"""The order of phases: which jobs had better come before others, and which may not follow others."""
+"""The order of phases: which jobs should come before others, and which must not follow others."""
 
 from __future__ import annotations
 
@@ -12,9 +12,9 @@ ANYTHING = "*"
 
 
 def order_warnings(kinds: Sequence[JobType[Any] | None]) -> list[Diagnostic]:
-    """A warning for each pair of types of which the second had better come first. None is a type nobody knows.
+    """Warn about each pair of types in the wrong order. None stands for an unknown type.
 
-    Repeated jobs are right wherever one that should come first does so once.
+    If a job that should come first does so once, it may also be repeated later.
     """
     found = []
     warned = set()
@@ -25,7 +25,7 @@ def order_warnings(kinds: Sequence[JobType[Any] | None]) -> list[Diagnostic]:
         for number, other in enumerate(kinds[index + 1 :], start=index + 1):
             if other is None or other.name == kind.name or other.name in before or (kind.name, other.name) in warned:
                 continue
-            # Of two types that each want to come first, neither is right.
+            # If two types each want to come first, no order is right.
             wants = other.name in kind.after or kind.name in other.before
             refuses = kind.name in other.after or other.name in kind.before
             if wants and not refuses:
@@ -44,7 +44,7 @@ def order_warnings(kinds: Sequence[JobType[Any] | None]) -> list[Diagnostic]:
 
 
 def order_conflicts(kinds: Sequence[JobType[Any] | None]) -> list[Diagnostic]:
-    """An error for each phase that may not come after an earlier one."""
+    """Report an error for each phase that must not follow an earlier one."""
     found = []
     for index, kind in enumerate(kinds):
         if kind is None:

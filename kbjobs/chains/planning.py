@@ -1,4 +1,4 @@
-"""From a chain and a source to a job that can be queued: what every phase will need is checked first."""
+"""Plan a job from a chain and a source: everything its phases need is checked before it is queued."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ Require = Callable[[JobType[Any], Plan[Any]], None]
 
 @dataclass(frozen=True, slots=True)
 class Planned:
-    """A job ready to be queued, and what a person should know of it."""
+    """A job ready to be queued, and notes on it for people."""
 
     job: NewJob
     notes: tuple[str, ...] = ()
@@ -33,7 +33,7 @@ class Planned:
 
 @dataclass(frozen=True, slots=True)
 class Terms:
-    """On what terms a job is submitted: before which others, within which limits, whether from a checkpoint."""
+    """The terms of a submit: the job's priority, its limits, and whether it resumes from a checkpoint."""
 
     priority: int = 0
     limits: Limits = field(default_factory=Limits)
@@ -96,13 +96,13 @@ class Planner:
         return Planned(job, tuple(notes))
 
     def _plan_phases(self, chain: Chain, source_id: str | None) -> tuple[list[PhaseState], list[str]]:
-        """The phases as they will stand in the queue, and what a person should know of them."""
+        """Plan the phases as the queue will hold them, with notes for people."""
         source = _find_source(self.home, chain, source_id)
         entries: list[PhaseState] = []
         notes: list[str] = []
         earlier: list[tuple[str, Params]] = []
         for phase, share in zip(chain.phases, shares_of([phase.weight for phase in chain.phases]), strict=True):
-            # Of a source that an earlier phase makes nothing can be said yet.
+            # Nothing is known yet about a source that an earlier phase creates.
             is_made = bool(entries) and source is not None and not source.manifest.exists()
             request = PhaseRequest(self.home, self.settings, phase.params, source, tuple(earlier), is_made)
             try:
@@ -118,9 +118,9 @@ class Planner:
         return entries, notes
 
     def check_phases(self, phases: Iterable[PhaseState], source_id: str | None) -> tuple[str, ...]:
-        """Check what the phases need to run again, as :meth:`plan_job` does before they first run.
+        """Check what the phases need to run again, as :meth:`plan_job` does before their first run.
 
-        Returns what a person should know before they do. Raises what the plan of a phase raises.
+        Returns notes for people. Raises what the plan of a phase raises.
         """
         source = None if source_id is None else SourceFolder(self.home.sources, source_id)
         notes: list[str] = []
@@ -140,7 +140,7 @@ class Planner:
 
 
 def _name_phase(error: KbjobsError, chain: Chain, phase: ChainPhase, source_id: str | None) -> None:
-    """Let the error name the phase, and the chain that can do without the key, if there is one."""
+    """Name the phase in the error, and in its hint the chain that needs no key, if there is one."""
     error.message = f"phase {phase.name}: {error.message}"
     error.args = (error.message,)
     if isinstance(error, MissingRequirementError) and chain.name in WITHOUT_KEY and phase.job_type.secrets:
@@ -149,7 +149,7 @@ def _name_phase(error: KbjobsError, chain: Chain, phase: ChainPhase, source_id: 
 
 
 def _resources(chain: Chain, source_id: str | None, entries: Sequence[PhaseState]) -> tuple[str, ...]:
-    """What only one running job may hold at a time, of all its phases."""
+    """The resources of all phases that only one running job may hold at a time."""
     found: dict[str, None] = {}
     for phase, entry in zip(chain.phases, entries, strict=True):
         params = phase.job_type.params.model_validate(entry.params)
@@ -167,7 +167,7 @@ def _first_problem(error: ValueError) -> str:
 
 
 def describe(checkpoint: Checkpoint) -> str:
-    """How far a checkpoint has come, for people."""
+    """Say for people how far a checkpoint has come."""
     done, total = len(checkpoint.completed), len(checkpoint.phases)
     return f"{done} of {counted(total, 'phase')} done, saved {checkpoint.saved_at}"
 
@@ -189,7 +189,7 @@ def _find_source(home: Home, chain: Chain, source_id: str | None) -> SourceFolde
 
 
 def _queued(phase: ChainPhase, plan: Plan[Any], share: float) -> PhaseState:
-    """A planned phase as it stands in the queue; ``share`` is its part of the chain in percent."""
+    """Make the queue's entry of a planned phase; ``share`` is its part of the chain in percent."""
     return PhaseState(
         phase.name,
         phase.job_type.name,
@@ -205,7 +205,7 @@ def _queued(phase: ChainPhase, plan: Plan[Any], share: float) -> PhaseState:
 def _take_up(
     chain: Chain, entries: list[PhaseState], checkpoint: Checkpoint | None, notes: list[str], where: str
 ) -> list[PhaseState]:
-    """The phases with those completed that the checkpoint says are done."""
+    """Mark the phases that the checkpoint lists as completed."""
     if not chain.resumable:
         raise UsageError(
             f"{_label(chain)} cannot be resumed: it says resumable = false",
@@ -242,18 +242,18 @@ def _take_up(
 
 
 def _with_chosen(phase: PhaseState) -> PhaseState:
-    """The phase with its parameters that are not at their default, which an older version did not note."""
+    """Add the parameters that differ from their defaults, which older versions did not record."""
     if phase.chosen is not None:
         return phase
     try:
         params = job_type(phase.job).params.model_validate(phase.params)
-    except (KbjobsError, ValueError):  # a type that is gone, or has other parameters now
+    except (KbjobsError, ValueError):  # a type that no longer exists, or whose parameters have changed
         return phase
     return replace(phase, chosen=params.model_dump(exclude_defaults=True))
 
 
 def _differences(before: Sequence[PhaseState], now: Sequence[PhaseState]) -> list[str]:
-    """What an edit has changed, phase by phase."""
+    """List what an edit has changed, phase by phase."""
     old, new = [phase.job for phase in before], [phase.job for phase in now]
     if old != new:
         return [f"its phases were {', '.join(old)} and are {', '.join(new)}"]

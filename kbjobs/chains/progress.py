@@ -1,4 +1,4 @@
-"""Weighted progress of a chain, and when it will be done."""
+"""Weighted progress of a chain, and its time left."""
 
 from __future__ import annotations
 
@@ -11,16 +11,16 @@ from kbjobs.store import clocks
 from kbjobs.store.jobs import Report, RunningPhase
 from kbjobs.store.phase_state import PhaseState, PhaseStatus
 
-ALMOST = 99.9  # the most that is shown before the last phase has ended
-MEASURED_SECONDS = 0.1  # of work, before a rate or the time left is told from it
-KNOWN_SECONDS = 1.0  # that a phase must have taken the last time, to tell what it will take
-UNTOLD_SECONDS = 10 * 365 * 86400.0  # a time left that says nothing but that the rate was next to none
-MEASURED_SHARE = 0.1  # percent of the chain that must be known before the pace of the rest is told from it
+ALMOST = 99.9  # the most that is shown until the last phase has ended
+MEASURED_SECONDS = 0.1  # of work, before a rate or a time left is derived from it
+KNOWN_SECONDS = 1.0  # that a phase must have taken last time to predict its time
+UNTOLD_SECONDS = 10 * 365 * 86400.0  # a time left beyond this only says that the rate was close to zero
+MEASURED_SHARE = 0.1  # percent of the chain that must be known before the rest is extrapolated from it
 
 
 @dataclass(frozen=True, slots=True)
 class Past:
-    """What a phase took when it last ran: seconds, and units a second if they were measured."""
+    """How long a phase took when it last ran: seconds, and units per second if measured."""
 
     seconds: float
     rate: float | None = None
@@ -28,8 +28,8 @@ class Past:
 
 
 def shares_of(weights: Sequence[float]) -> list[float]:
-    """Percentages in the proportion of the weights; weights of nothing but zero share alike."""
-    # Divided first: a sum of huge weights is beyond what a float holds.
+    """Convert weights to percentages; if all weights are zero, the shares are equal."""
+    # Divide first: the sum of huge weights overflows a float.
     largest = max(weights, default=0.0)
     if largest > 0:
         scaled = [weight / largest for weight in weights]
@@ -41,10 +41,10 @@ def shares_of(weights: Sequence[float]) -> list[float]:
 class Progress:
     """Turns the reports of phases into the progress of the chain.
 
-    It never goes back, and is 100 only when the last phase is done. Phases that had ended before count as done.
+    Progress never goes back, and reaches 100 only when the last phase is done. Phases that ended before count as done.
 
     Args:
-        phases: as they stand in a job.
+        phases: the phases as the job holds them.
         listener: called with every report.
         saved: called with the number of further steps that are safe on disk.
         reached: the percentage to begin at.
@@ -80,16 +80,16 @@ class Progress:
         self._rate: tuple[float, str] | None = None
 
     def snapshot(self) -> tuple[PhaseState, ...]:
-        """All phases with their status and result."""
+        """Return all phases with their status and result."""
         return tuple(self._phases)
 
     @property
     def percentage(self) -> float:
-        """How much of the chain is done."""
+        """The percentage of the chain that is done."""
         return self._progress
 
     def start(self, index: int) -> None:
-        """A phase begins."""
+        """Mark a phase as begun."""
         self._index = index
         self._span = self._rate = None
         self._phase_start = self._clock()
@@ -105,9 +105,9 @@ class Progress:
         self._send(self._running(0, 0, "", None), "", self._whole_eta(None))
 
     def end(self, index: int, ended: PhaseState) -> None:
-        """A phase has ended as ``ended`` says: status, result, summary, error; what it took is added here.
+        """Mark a phase as ended, with the status, result, summary and error of ``ended``, and add the time it took.
 
-        Nothing is reported before that is on record: see :meth:`report_phases`.
+        Nothing is reported until the end is on record: see :meth:`report_phases`.
         """
         seconds = round(max(0.0, self._clock() - self._phase_start), 1)
         rate, unit = self._rate if self._rate is not None and ended.has_ended else (None, None)
@@ -126,26 +126,26 @@ class Progress:
                 self._progress = 100.0
 
     def report_phases(self) -> None:
-        """Report how all phases stand, between two of them."""
+        """Report the state of all phases, between two of them."""
         if all(phase.has_ended for phase in self._phases):
             self._progress = 100.0
         self._send(None, "", None)
 
     def saved(self, steps: int) -> None:
-        """Pass on that more steps are safe on disk."""
+        """Report that more steps are safe on disk."""
         self._saved(steps)
 
     def report(
         self, current: int, total: int, unit: str, message: str, span: tuple[float, float], eta_matters: bool
     ) -> None:
-        """Take the progress of the running phase, and report the chain's.
+        """Take the progress of the running phase, and report the chain's progress.
 
         Args:
             current: units done.
             total: units of this part of the phase.
             unit: the unit's name in the plural, such as ``documents``.
             message: the current step, for people.
-            span: the part of the phase that these units make up, as fractions, such as (0.0, 0.5).
+            span: which part of the phase these units make up, as fractions, such as (0.0, 0.5).
             eta_matters: whether the rate of these units says when the phase will end.
         """
         now = self._clock()
@@ -171,7 +171,7 @@ class Progress:
         return RunningPhase(self._index, self._phases[self._index].name, current, total, unit, rate)
 
     def _phase_eta(self, rate: float | None, left: int, unit: str, now: float) -> float | None:
-        """Seconds left of the running phase: by its measured rate, else by that of its last time."""
+        """Seconds left of the running phase: by its measured rate, or else by the rate of its last run."""
         past = self._pasts.get(self._index)
         if rate is None and past is not None and past.unit == unit:
             rate = past.rate
@@ -180,9 +180,9 @@ class Progress:
         return self._past_left(now)
 
     def _past_left(self, now: float) -> float | None:
-        """Seconds left of the running phase by what it took the last time, None once it has taken longer.
+        """Seconds left of the running phase by the time it took last time; None once it has taken longer.
 
-        One that took no time had nothing to do: it tells nothing of one that has.
+        A run that took almost no time had nothing to do, so it predicts nothing.
         """
         past = self._pasts.get(self._index)
         if past is not None and past.seconds < KNOWN_SECONDS:
@@ -191,9 +191,9 @@ class Progress:
         return None if past is None or elapsed > past.seconds else past.seconds - elapsed
 
     def _whole_eta(self, phase_left: float | None) -> float | None:
-        """Seconds left of the chain: those of the running phase, and what the others took the last time.
+        """Seconds left of the chain: the rest of the running phase, and what later phases took last time.
 
-        A phase that never ran is taken to need as long for its weight as those that are known.
+        A phase that never ran is assumed to need as long per weight as the known ones.
         """
         now = self._clock()
         elapsed = max(0.0, now - self._phase_start)

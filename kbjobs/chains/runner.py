@@ -22,7 +22,7 @@ RESULT_LIMIT = 64 * 1024  # characters of JSON: it is written with every report 
 
 @dataclass(frozen=True, slots=True)
 class Phase:
-    """One phase of a chain that is to run: a job type, its checked parameters, and what to do when it fails."""
+    """One phase of a chain to run: a job type, its checked parameters, and what to do if it fails."""
 
     job_type: JobType[Any]
     params: Params
@@ -31,10 +31,10 @@ class Phase:
 
 @dataclass(frozen=True, slots=True)
 class ChainResult:
-    """How a chain ended that ran to its end.
+    """The outcome of a chain that ran to its end.
 
-    ``failed``: documents that could not be processed, in the phase that had most; ``broken``: names of phases that
-    failed and let the chain go on.
+    ``failed``: documents that could not be processed, in the phase with the most; ``broken``: names of phases that
+    failed without stopping the chain.
     """
 
     summary: str
@@ -44,7 +44,7 @@ class ChainResult:
 
     @property
     def counts(self) -> dict[str, Any]:
-        """What the job's result says: of a single job its own counts, of a chain what became of its phases."""
+        """The job's result: the counts of a single job's phase, or for a chain how many of its phases completed."""
         if len(self.phases) == 1:
             return dict(self.phases[0].result or {})
         return {
@@ -76,11 +76,11 @@ def run_chain(
         progress: the chain's progress, which knows the phases that have ended.
         make_context: makes the context of a phase, given its index.
         on_end: called after each phase but the last, to put its end on record before the next begins.
-        passes: whether an error leaves the phase with that index to be tried again; the error is then raised.
+        passes: whether an error leaves the phase with that index open for another try; the error is then raised.
         log: the job's log.
 
     Returns:
-        How the chain ended, including phases that failed with ``on_error`` set to go on.
+        The outcome, including phases that failed with ``on_error`` set to continue.
 
     Raises:
         JobCancelled: the job was asked to stop.
@@ -116,7 +116,7 @@ def _run_phase(
     make_context: Callable[[Phase], Context],
     passes: Callable[[BaseException], bool],
 ) -> tuple[PhaseState, BaseException | None]:
-    """The phase as it ended, and the error that ended it. Raises what leaves it to be tried again."""
+    """Run a phase; return it as it ended, with its error. Raises an error that leaves it to be tried again."""
     context: Context | None = None
     try:
         context = make_context(phase)
@@ -132,7 +132,7 @@ def _run_phase(
 
 
 def _completed(entry: PhaseState, result: PhaseResult) -> PhaseState:
-    """The phase with its result. Raises KbjobsError for one that cannot stand in the state."""
+    """Add the result to the phase. Raises KbjobsError if the state cannot store the result."""
     if not isinstance(result, PhaseResult):
         raise KbjobsError(
             f"phase {entry.name} returned {type(result).__name__}, not a PhaseResult", "Correct its job type."
@@ -158,13 +158,13 @@ def _completed(entry: PhaseState, result: PhaseResult) -> PhaseState:
 def _first_line(error: BaseException) -> str:
     try:
         text = error.message if isinstance(error, KbjobsError) else f"{type(error).__name__}: {error}"
-    except Exception:  # noqa: BLE001 — an exception that cannot even tell itself
+    except Exception:  # noqa: BLE001 — an exception that cannot even be printed
         text = type(error).__name__
     return plain((text.strip().splitlines() or [type(error).__name__])[0][:500])
 
 
 def summarise(phases: Sequence[PhaseState]) -> ChainResult:
-    """The result of a chain from its ended phases."""
+    """Summarise the ended phases of a chain."""
     broken = tuple(phase.name for phase in phases if phase.status is PhaseStatus.FAILED)
     # The same document may fail in each phase.
     failed = max((phase.failed for phase in phases), default=0)

@@ -1,1 +1,1 @@
-"""The home and what is configured in it: paths, settings, secrets, prices."""
+"""The home and its configuration: paths, settings, secrets, prices."""

@@ -10,7 +10,7 @@ from kbjobs.errors import UnavailableError
 from kbjobs.system.mounts import MOUNT_TABLE, find_file_system
 
 HOME_VARIABLE = "KBJOBS_HOME"
-# Given up when the disk is full, so that the end of the job that met it can still be recorded.
+# Freed when the disk is full, so that the end of the job that hit the limit can still be recorded.
 RESERVE_BYTES = 512 * 1024
 
 # File systems on which SQLite's WAL (shared memory) and kernel file locks cannot be trusted.
@@ -22,7 +22,7 @@ NETWORK_FILE_SYSTEMS = frozenset(
 
 @dataclass(frozen=True, slots=True)
 class Home:
-    """Where everything lives. Files are 0600 and folders 0700."""
+    """The folder that holds everything. Files are 0600 and folders 0700."""
 
     path: Path
 
@@ -43,7 +43,7 @@ class Home:
 
     @property
     def daemon_log(self) -> Path:
-        """What the daemon says."""
+        """The daemon's messages."""
         return self.path / "daemon.log"
 
     @property
@@ -53,12 +53,12 @@ class Home:
 
     @property
     def start_lock(self) -> Path:
-        """Held by a client while it starts the daemon, so that fifty submits start one."""
+        """Held by a client while it starts the daemon, so that fifty submits start only one."""
         return self.path / "locks" / "start.lock"
 
     @property
     def guard_mark(self) -> Path:
-        """There while the workers are to start a daemon when they find none."""
+        """Exists as long as workers should start a daemon if they find none."""
         return self.path / "locks" / "guarded"
 
     @property
@@ -68,7 +68,7 @@ class Home:
 
     @property
     def wake_pipe(self) -> Path:
-        """A FIFO: one byte wakes the daemon."""
+        """A FIFO; one byte in it wakes the daemon."""
         return self.path / "locks" / "wake"
 
     @property
@@ -93,17 +93,17 @@ class Home:
 
     @property
     def pinecone_hosts(self) -> Path:
-        """Where the indexes of Pinecone are; can be deleted at any time."""
+        """The hosts of Pinecone indexes; can be deleted at any time."""
         return self.path / "pinecone.json"
 
     @property
     def packs(self) -> Path:
-        """The store that packs go to where no other is named."""
+        """The store that receives packs if no other is named."""
         return self.path / "packs"
 
     @property
     def visualisation(self) -> Path:
-        """The maps of sources: a page and its points each."""
+        """The maps of sources, each with a page and its points."""
         return self.path / "visualisation"
 
     @property
@@ -113,7 +113,7 @@ class Home:
 
     @property
     def downloads(self) -> Path:
-        """What is being fetched, until it is in its place."""
+        """Unfinished downloads, until they move to their place."""
         return self.path / "downloads"
 
     @property
@@ -127,9 +127,9 @@ class Home:
         return self.path / "locks" / "reserve"
 
     def map_page(self, source: str | None) -> Path:
-        """The page of the map of a source, None for that of several; its points lie next to it, as .json.
+        """The page of the map of a source, or of several sources for None; its points lie next to it, as .json.
 
-        No source's id begins with "_": a source that is called as the map of several has a file of its own.
+        No source id begins with "_", so a source called "map" gets a file of its own.
         """
         name = "map" if source is None else "_map" if source == "map" else source
         return self.visualisation / f"{name}.html"
@@ -157,10 +157,10 @@ class Home:
         self.fill_reserve()
 
     def fill_reserve(self) -> None:
-        """Set the reserve aside where it is not; a disk that has no room for it now is no error."""
+        """Create the reserve if it is missing; too little room on the disk is not an error."""
         try:
             descriptor = os.open(self.reserve, os.O_CREAT | os.O_EXCL | os.O_WRONLY | os.O_CLOEXEC, 0o600)
-        except OSError:  # it is there, or cannot be
+        except OSError:  # it exists, or cannot be created
             return
         try:
             os.posix_fallocate(descriptor, 0, RESERVE_BYTES)
@@ -170,12 +170,12 @@ class Home:
             os.close(descriptor)
 
     def give_up_reserve(self) -> None:
-        """Free the reserve, to write a last word on a full disk."""
+        """Free the reserve, to record the last state on a full disk."""
         self.reserve.unlink(missing_ok=True)
 
 
 def current_home() -> Home:
-    """The home named by ``KBJOBS_HOME``, else the platform's data folder."""
+    """Return the home named by ``KBJOBS_HOME``, or else the platform's data folder."""
     named = os.environ.get(HOME_VARIABLE)
     if named:
         return Home(Path(named).expanduser().absolute())
@@ -185,7 +185,7 @@ def current_home() -> Home:
 
 
 def refuse_network_home(path: Path, mount_table: Path = MOUNT_TABLE) -> None:
-    """Raise UnavailableError when ``path`` lies on a network file system, as far as the mount table tells."""
+    """Raise UnavailableError if ``path`` lies on a network file system according to the mount table."""
     kind = find_file_system(path, mount_table)
     if kind in NETWORK_FILE_SYSTEMS:
         raise UnavailableError(

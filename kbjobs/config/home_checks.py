@@ -1,4 +1,4 @@
-"""Whether the home can be used: checks that kbjobs doctor shows."""
+"""Checks of the home that kbjobs doctor shows."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ LOW_BYTES = 1_000_000_000
 
 
 def check_home(home: Home) -> Iterator[Finding]:
-    """Whether the home can be used, and by its owner alone."""
+    """Check that the home can be used, and only by its owner."""
     if not home.path.exists():
         yield Finding("home", "note", f"{home.path} does not exist yet", "The first command that needs it creates it.")
         return
@@ -34,7 +34,7 @@ def check_home(home: Home) -> Iterator[Finding]:
 
 
 def _make_writable(path: Path) -> str:
-    """What gives this user the folder: another's, their own with the wrong mode, or one on a read-only disk."""
+    """Say how this user gets write access: to another user's folder, a wrong mode, or a read-only disk."""
     owner = path.stat().st_uid
     if owner != os.geteuid():
         return f"It belongs to user {owner}: chown -R {os.geteuid()} {path}, or use another KBJOBS_HOME."
@@ -44,7 +44,7 @@ def _make_writable(path: Path) -> str:
 
 
 def check_disk(home: Home) -> Iterator[Finding]:
-    """Whether its disk has room."""
+    """Check that the disk of the home has room."""
     where = next(path for path in (home.path, *home.path.parents) if path.exists())
     free = shutil.disk_usage(where).free
     if free < LOW_BYTES:
@@ -54,6 +54,6 @@ def check_disk(home: Home) -> Iterator[Finding]:
 
 
 def check_settings(home: Home) -> Iterator[Finding]:
-    """Whether all settings are valid."""
+    """Check that all settings are valid."""
     Settings(home)
     yield Finding("settings", "ok", "all are valid")

@@ -1,4 +1,4 @@
-"""What an API lists as its prices: settings, each with the time it was looked up. Light: a submit looks here."""
+"""List prices of an API: settings, each with the date of its look-up. Cheap to import, since every submit does."""
 
 from __future__ import annotations
 
@@ -9,15 +9,15 @@ from kbjobs.config.settings import Settings
 from kbjobs.errors import UsageError
 
 BATCH_SHARE = 0.5
-"""What the Batch API asks for, of the list price: half of it for every model. OpenAI's help centre, "Batch API FAQ"
+"""The Batch API's price as a share of the list price: half for every model. OpenAI's help centre, "Batch API FAQ"
 (article 9197833), as of November 2026."""
 
 
 @dataclass(frozen=True, slots=True)
 class Price:
-    """US dollars for a million tokens, of what is sent and of what is answered, as listed at a time.
+    """US dollars per million tokens sent and answered, as listed at a certain time.
 
-    What an account really pays may differ. ``unit`` is what is counted, where it is not tokens.
+    An account may pay another price. ``unit`` names what is counted if it is not tokens.
     """
 
     sent: float
@@ -35,7 +35,7 @@ class Price:
             unit: what is counted.
 
         Raises:
-            UsageError: it is not a price with its date.
+            UsageError: the setting is not a price with its date.
         """
         value = settings.values[name]
         words = value.setting.parse(value.value, value.origin)
@@ -52,16 +52,16 @@ class Price:
         return cls(numbers[0], numbers[-1] if len(numbers) == 2 else 0.0, " ".join(rest), unit)
 
     def in_batches(self) -> Price:
-        """The price of the same by the Batch API."""
+        """The same price through the Batch API."""
         since = f"{self.since}, {BATCH_SHARE:.0%} of it by the Batch API"
         return replace(self, sent=self.sent * BATCH_SHARE, answered=self.answered * BATCH_SHARE, since=since)
 
     def of(self, sent: int, answered: int = 0) -> float:
-        """US dollars for so many."""
+        """Return the price in US dollars of ``sent`` and ``answered`` units."""
         return (sent * self.sent + answered * self.answered) / 1e6
 
     def describe(self, sent: int, answered: int = 0) -> str:
-        """For a person: the price and what it rests on."""
+        """Describe the price for a person, with its basis."""
         listed = f"{self.sent:g}" + (f" and {self.answered:g}" if self.answered else "")
         return (
             f"{format_dollars(self.of(sent, answered))} USD at the list price of {self.since}"
@@ -70,13 +70,13 @@ class Price:
 
 
 def usage_price(price: Price, counts: dict[str, Any]) -> float:
-    """US dollars, at list price, for the tokens of an index job's counts, bought by batches and otherwise."""
+    """Return US dollars, at list price, for the tokens of an index job's counts, in batches and otherwise."""
     by_batches = counts["batch_tokens"]
     return price.of(counts["tokens"] - by_batches) + price.in_batches().of(by_batches)
 
 
 def format_dollars(amount: float) -> str:
-    """An amount, to the cent, or below a dollar with two digits that say something: 12.30, 0.014, 0.0000042."""
+    """Format an amount to the cent, or below one dollar with two significant digits: 12.30, 0.014, 0.0000042."""
     if amount >= 1 or amount == 0:
         return f"{amount:.2f}"
     from decimal import Decimal  # a list of jobs that cost nothing does without
@@ -87,7 +87,7 @@ def format_dollars(amount: float) -> str:
 def _number(word: str) -> float | None:
     from decimal import Decimal, InvalidOperation
 
-    # A year is no price: nothing costs that much.
+    # 1,000 or more must be a year: no price is that high.
     try:
         number = Decimal(word)
     except InvalidOperation:

@@ -1,4 +1,4 @@
-"""Every setting there is: its name in ``config.toml``, its default and what it means."""
+"""All settings: each with its name in ``config.toml``, its default and its meaning."""
 
 from __future__ import annotations
 
@@ -10,9 +10,9 @@ from kbjobs.errors import UsageError
 
 @dataclass(frozen=True, slots=True)
 class Setting:
-    """One setting: its name in ``config.toml``, its default and what it means.
+    """A setting: its name in ``config.toml``, its default and its meaning.
 
-    One whose default is a tuple is a command, as a list of words; it is read from the file alone.
+    If the default is a tuple, the setting is a command, as a list of words; it is read only from the file.
     """
 
     name: str
@@ -24,11 +24,11 @@ class Setting:
 
     @property
     def variable(self) -> str:
-        """The environment variable that overrides it."""
+        """The environment variable that overrides the setting."""
         return "KBJOBS_" + self.name.upper().replace(".", "_")
 
     def parse(self, raw: object, origin: str) -> str | int | float | tuple[str, ...]:
-        """Turn a raw value into the setting's type; raises UsageError naming value and origin."""
+        """Turn a raw value into the setting's type. Raises UsageError that names value and origin."""
         if isinstance(self.default, tuple):
             return read_words(self.name, raw, origin)
         kind = type(self.default)
@@ -93,7 +93,7 @@ SETTINGS: tuple[Setting, ...] = (
     Setting("pinecone.cloud", "aws", "where --create-index makes it", choices=("aws", "gcp", "azure")),
     Setting("pinecone.region", "us-east-1", "region of that cloud"),
     Setting("pinecone.wait", 60.0, "seconds that pinecone-sync waits until the index shows what was written", 0, 3600),
-    # Of Pinecone's pricing page, as it was on 4 November 2026.
+    # From Pinecone's pricing page, as of 4 November 2026.
     Setting(
         "pinecone.price",
         "4 November 2026",

@@ -1,4 +1,4 @@
-"""Secrets: where a worker finds them, and their names. A value is never shown, logged or put into the state."""
+"""Names and places of secrets. A value is never shown, logged or put into the state."""
 
 from __future__ import annotations
 
@@ -13,18 +13,18 @@ from kbjobs.errors import UnavailableError, UsageError
 from kbjobs.system.files import write_text
 
 SECRET_NAME = re.compile(r"[A-Z][A-Z0-9_]{0,63}")
-# What the daemon tells of its environment: names that end like those of credentials do.
+# The daemon reports only the names of its variables that end like the names of credentials.
 _LOOKS_SECRET = re.compile(r"[A-Z][A-Z0-9_]*_(KEY|KEY_ID|TOKEN|SECRET|PASSWORD|CREDENTIALS)")
 MAX_BYTES = 64 * 1024
 
 
 def names_in_environment(environ: Mapping[str, str] = os.environ) -> list[str]:
-    """Names of variables that look like credentials and are not empty."""
+    """List variables that look like credentials and are not empty."""
     return sorted(name for name, value in environ.items() if value and _LOOKS_SECRET.fullmatch(name))
 
 
 def stored_secrets(home: Home) -> dict[str, str]:
-    """What ``secrets.toml`` holds. Refused where others may read it; raises UnavailableError."""
+    """Read ``secrets.toml``. Raises UnavailableError, also if other users may read the file."""
     path = home.secrets_file
     try:
         with path.open("rb") as file:
@@ -36,7 +36,7 @@ def stored_secrets(home: Home) -> dict[str, str]:
     except OSError as error:
         raise UnavailableError(f"cannot read {path}: {error.strerror}", "Check its permissions.") from error
     except (tomllib.TOMLDecodeError, UnicodeDecodeError):
-        # The error's own text may quote the line, and with it a secret.
+        # The error's own text may quote the line, including the secret.
         raise UnavailableError(f"{path} is not valid TOML", 'Each line reads NAME = "value".') from None
     wrong = [name for name, value in values.items() if not isinstance(value, str)]
     if wrong:
@@ -45,10 +45,10 @@ def stored_secrets(home: Home) -> dict[str, str]:
 
 
 def set_secret(home: Home, name: str, value: str) -> None:
-    """Store a secret; its file is replaced as a whole or not at all.
+    """Store a secret. The file is replaced as a whole or not at all.
 
     Args:
-        home: where to.
+        home: where to store it.
         name: written like OPENAI_API_KEY.
         value: one line of text.
 
@@ -79,7 +79,7 @@ def find_secret(home: Home, name: str, environ: Mapping[str, str] = os.environ) 
         environ: variables of the environment; a worker has the daemon's.
 
     Returns:
-        None if it is in neither.
+        The secret; None if it is in neither.
 
     Raises:
         UnavailableError: the file of secrets cannot be read, or others may read it.

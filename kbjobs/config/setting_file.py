@@ -1,4 +1,4 @@
-"""Writing settings to ``config.toml``; comments, order and all other settings of the file stay as they are."""
+"""Write settings to ``config.toml``; comments, order and all other settings of the file are kept."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ Value = str | int | float | tuple[str, ...]
 
 
 def find_setting(name: str) -> Setting:
-    """The setting of that name.
+    """Find the setting of that name.
 
     Raises:
         UsageError: there is none; the hint names the nearest.
@@ -36,15 +36,15 @@ def find_setting(name: str) -> Setting:
 
 
 def write_setting(home: Home, name: str, words: Sequence[str]) -> Value:
-    """Put a setting into the home's ``config.toml``, which is made if it is missing.
+    """Put a setting into the home's ``config.toml``, creating the file if it is missing.
 
     Args:
         home: the home.
         name: the setting, such as ``packs.to``.
-        words: its value as typed: one word; of a setting that is a command, the program and its arguments.
+        words: its value as typed: one word, or the program and its arguments if the setting is a command.
 
     Returns:
-        The value as it is read back.
+        The parsed value.
 
     Raises:
         UsageError: there is no such setting, the value is not valid for it, or the file is not valid TOML.
@@ -60,17 +60,17 @@ def write_setting(home: Home, name: str, words: Sequence[str]) -> Value:
 
 
 def _read_command(words: Sequence[str]) -> object:
-    """The words of a command; a single one may be a list of them, as the file has it."""
+    """Parse the words of a command; a single word may be a JSON list of them, as in the file."""
     if len(words) == 1 and words[0].lstrip().startswith("["):
         try:
             return json.loads(words[0])
         except ValueError:
-            return words[0]  # which is refused, with the right form
+            return words[0]  # will be refused, with a hint at the right form
     return list(words)
 
 
 def remove_setting(home: Home, name: str) -> bool:
-    """Take a setting out of ``config.toml``, so that its default holds again.
+    """Remove a setting from ``config.toml``, which restores its default.
 
     Args:
         home: the home.
@@ -94,7 +94,7 @@ def _edit(home: Home, name: str, value: str | int | float | list[str] | None) ->
     import tomlkit
 
     wanted = read_config(home.config_file)
-    path = home.config_file.resolve()  # a link to a file kept elsewhere stays a link
+    path = home.config_file.resolve()  # a symbolic link stays one: the file it leads to is written
     document = tomlkit.parse(path.read_text(encoding="utf-8") if path.exists() else "")
     _put(document, name.split("."), value)
     text = tomlkit.dumps(document)

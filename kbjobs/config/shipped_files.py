@@ -1,4 +1,4 @@
-"""Files that come with kbjobs beside its code: the example pages and the documentation."""
+"""Files that come with kbjobs in addition to its code: the example pages and the documentation."""
 
 from __future__ import annotations
 
@@ -10,14 +10,14 @@ SHARED = Path("share/kbjobs")
 
 
 def find_shipped(name: str, in_repository: str) -> Path:
-    """The folder of shipped files.
+    """Find a folder of shipped files.
 
     Args:
         name: the folder below ``share/kbjobs`` of an installed package.
         in_repository: the folder below the root of a clone, from which kbjobs may run.
 
     Returns:
-        The folder of the clone if this is one, else that of the installed package, which may be missing.
+        The clone's folder if kbjobs runs from a clone, or else the installed package's, which may be missing.
     """
     cloned = REPOSITORY / in_repository
     if (REPOSITORY / "pyproject.toml").is_file() and cloned.is_dir():

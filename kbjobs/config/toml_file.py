@@ -1,4 +1,4 @@
-"""Reading ``config.toml``: its values by their names, and a command written as a list of words."""
+"""Read ``config.toml``: its values by name, and commands as lists of words."""
 
 from __future__ import annotations
 
@@ -12,9 +12,9 @@ from kbjobs.errors import UsageError
 
 
 def read_config(path: Path) -> dict[str, object]:
-    """The values of a file by their names, those of a table in it as ``table.name``; none if it is not there.
+    """Read the values of a file by name, those of a table as ``table.name``. A missing file has none.
 
-    Raises UsageError if it cannot be read.
+    Raises UsageError if the file cannot be read.
     """
     try:
         with path.open("rb") as file:
@@ -28,7 +28,7 @@ def read_config(path: Path) -> dict[str, object]:
 
 
 def flatten(table: Mapping[str, object], prefix: str = "") -> Iterator[tuple[str, object]]:
-    """The values of a parsed file by their names, those of a table as ``table.name``."""
+    """Yield the values of a parsed file by name, those of a table as ``table.name``."""
     for name, value in table.items():
         if isinstance(value, dict):
             yield from flatten(value, f"{prefix}{name}.")
@@ -37,7 +37,7 @@ def flatten(table: Mapping[str, object], prefix: str = "") -> Iterator[tuple[str
 
 
 def read_words(name: str, raw: object, origin: str) -> tuple[str, ...]:
-    """Read a command that is written as a list of words.
+    """Read a command, which is written as a list of words.
 
     Args:
         name: the setting.
@@ -48,7 +48,7 @@ def read_words(name: str, raw: object, origin: str) -> tuple[str, ...]:
         The program and its arguments; empty for none.
 
     Raises:
-        UsageError: it is not a list of words; the hint says how to write it.
+        UsageError: the value is not a list of words; the hint says how to write one.
     """
     words = tuple(raw) if isinstance(raw, list | tuple) else ()
     if not all(isinstance(word, str) and "\0" not in word for word in words) or (words and not words[0]):
@@ -61,10 +61,10 @@ def read_words(name: str, raw: object, origin: str) -> tuple[str, ...]:
 def _split(raw: object) -> list[str]:
     try:
         return shlex.split(str(raw)) or ["notify.sh"]
-    except ValueError:  # a quotation that does not end
+    except ValueError:  # an unclosed quotation
         return str(raw).split()
 
 
 def _example(name: str, words: list[str]) -> str:
-    # What JSON writes for a list of texts is TOML, too (toml.io/en/v1.0.0, "String").
+    # JSON's list of strings is also valid TOML (toml.io/en/v1.0.0, "String").
     return f"No shell reads it: write each word by itself, {name} = {json.dumps(words, ensure_ascii=False)}"

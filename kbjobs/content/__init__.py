@@ -1,1 +1,1 @@
-"""Readers that turn a page into a document; chunking; language; links."""
+"""Readers that turn a page into a document; chunking, language and links of documents."""

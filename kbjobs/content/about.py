@@ -1,4 +1,4 @@
-"""What an HTML page says of itself: in its head, in JSON-LD and in the marks of its text. The strongest claim wins."""
+"""What an HTML page says about itself: in its head, in JSON-LD and in marked text. The strongest claim wins."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ from kbjobs.content.json_ld import Thing, Things
 
 MAX_ALTERNATES = 200
 
-_MAX_TAGS = 500  # of a head
+_MAX_TAGS = 500  # of a head that are read
 
 _DESCRIPTIONS = ("description", "og:description", "dc.description", "dcterms.description", "twitter:description")
 _DATES = (
@@ -51,7 +51,7 @@ _AUTHORS = (
 _LICENCES = ("dcterms.license", "dc.rights", "dcterms.rights", "license", "citation_license")
 _WRITTEN_BY = ("written", "verfasst", "geschrieben", "écrit", "escrito", "scritto", "geschreven", "napisane")
 _LIKE_ARTICLE = frozenset(["article", "news", "reference", "how-to", "recipe", "review", "discussion", "question"])
-_OF_TEXT, _OF_HEAD, _ORGANISATION, _WEAK = 1, 3, 5, 10  # strengths of claims about authors
+_OF_TEXT, _OF_HEAD, _ORGANISATION, _WEAK = 1, 3, 5, 10  # strengths of claims about authors; 0 is the strongest
 _EARLIEST = "1990"
 _IN_SCRIPTS = re.compile(
     rb"""["'](?:published_?at|date_?published|publish(?:ed)?_?date|publication_?date|pub_?date|published)\\?["']\s*:\s*"""
@@ -65,18 +65,18 @@ _TELLS_DATE = re.compile(
 )
 _HOUR = re.compile(r"T(\d\d)")
 _UTC = re.compile(r"(?:Z|GMT|[+-]00:?00)$")
-_MARKED = 1  # strength of a date of JSON-LD or the head
+_MARKED = 1  # strength of a date in JSON-LD or the head
 _ADDRESS = 3  # strength of a date in the page's address
 _NEAR_TITLE = 6
-_SHOWN = (4, _NEAR_TITLE)  # strengths of dates that are shown to readers
+_SHOWN = (4, _NEAR_TITLE)  # strengths of dates that readers see
 _TAG = re.compile(r"<[^<>]{1,200}>")
 _NOON = 12
 _WHOLE = len("2024-05-17")
 _LINE_LIMIT = 200  # characters
-_TEXT_LIMIT = 200_000  # characters in which a date is looked for
+_TEXT_LIMIT = 200_000  # characters in which a date is searched
 
 _CATEGORIES = ("article:section", "article:tag", "category", "dc.subject", "dcterms.subject", "citation_keywords")
-_KEYWORDS = ("keywords", "news_keywords")  # taken where there is nothing better
+_KEYWORDS = ("keywords", "news_keywords")  # used only if there is nothing better
 _KINDS = {
     "article": "article", "blogposting": "article", "blog": "article", "techarticle": "reference",
     "apireference": "reference", "definedterm": "reference", "newsarticle": "news", "reportagenewsarticle": "news",
@@ -96,13 +96,13 @@ _CATEGORY_LINKS = "#mw-normal-catlinks li a, a[rel~=tag], a[rel~=category]"
 
 @dataclass(slots=True)
 class PageClaims:
-    """What a page says of itself; of two claims the one with the smaller number is the stronger.
+    """What a page says about itself. Of two claims, the one with the smaller number is the stronger.
 
     Args:
-        about: what nobody contradicts: description, categories, kind, other languages.
+        about: facts that have no rival claims: description, categories, kind, other languages.
         authors: names as the page writes them.
         dates: days of publication, as the page writes them.
-        changes: days of the last change, the most believable first.
+        changes: days of the last change, the most credible first.
         site: the name of the site.
         article_body: the text of an article as JSON-LD has it, without tags, white space folded.
         language: the tag of its language, lower-case.
@@ -118,12 +118,12 @@ class PageClaims:
 
     @property
     def month_first(self) -> bool:
-        """Whether 05/06/2024 is the sixth of May on this page."""
+        """Whether 05/06/2024 means the sixth of May on this page."""
         return self.language in ("en-us", "en_us")
 
     @property
     def tells_day(self) -> bool:
-        """Whether JSON-LD tells the day, in the time of the page's readers, and the head no other."""
+        """Whether JSON-LD gives the day, in the readers' time zone, and the head gives no other."""
         told = {(strength, read_date(text)) for strength, text in self.dates if strength <= _MARKED}
         days = {date for _, date in told if len(date) == _WHOLE and _is_likely(date)}
         in_utc = any(strength <= _MARKED and _UTC.search(text) for strength, text in self.dates)
@@ -135,7 +135,7 @@ class PageClaims:
         return any(strength == 0 for strength, _ in self._rank_authors())
 
     def conclude(self) -> About:
-        """What the page says, by its strongest claims."""
+        """Decide what the page says, by its strongest claims."""
         published = self._choose_date()
         modified = next((date for date in map(read_date, self.changes) if _is_likely(date)), "")
         return self.about._replace(
@@ -146,7 +146,7 @@ class PageClaims:
         )
 
     def _choose_date(self) -> str:
-        """The date of the strongest claim; one that is hardly possible needs a second witness."""
+        """Choose the date of the strongest claim; an implausible date needs a second witness."""
         read = [(strength, date) for strength, text in self.dates if (date := read_date(text))]
         read.sort(key=lambda claim: claim[0])
         dates = [date for _, date in read]
@@ -160,12 +160,12 @@ class PageClaims:
         return self._prefer_witnessed(chosen, read)
 
     def _prefer_witnessed(self, chosen: str, read: Sequence[tuple[int, str]]) -> str:
-        """The day that the page shows its readers where its head tells others; or an earlier one of its address.
+        """Prefer the day that readers see if the head names others, or an earlier day in the page's address.
 
-        Meta elements alone may tell the day of a draft: the one day that is marked, and stands beside the title, is
-        the better witness. Of days that JSON-LD and meta elements tell, the one that is shown is.
+        Meta elements alone may give the day of a draft: if there is exactly one marked day next to the title, it is the
+        better witness. If JSON-LD and meta elements give different days, the visible one is.
 
-        A page that moved to another system may keep its address, and be given the day of the move.
+        A page that moved to another system may keep its address, and get the day of the move as its date.
         """
         told = [date for strength, date in read if strength <= _MARKED and len(date) == _WHOLE]
         shown = [date for strength, date in read if strength in _SHOWN]
@@ -179,16 +179,16 @@ class PageClaims:
         return next((date for date in told if date in shown), chosen)
 
     def _day_before(self, date: str) -> str:
-        """The day that the page shows its readers, if that is the one before: its clock is behind UTC."""
+        """Return the day before if it is the one that readers see: the page's time zone is behind UTC."""
         before = (datetime.date.fromisoformat(date) - datetime.timedelta(days=1)).isoformat()
         shown = [text for strength, text in self.dates if strength in _SHOWN]
         return before if before in shown and date not in shown else date
 
     def _choose_authors(self) -> tuple[str, ...]:
-        """The names of the strongest claim. What the page calls itself is an author only where its text says so."""
+        """Choose the names of the strongest claim. The site's own name is an author only if the text says so."""
         ranked = sorted(self._rank_authors(), key=lambda claim: claim[0])
         chosen = ranked[0][1] if ranked else []
-        # who names one of two is not contradicted by who names both
+        # a claim of one author does not contradict a claim of two
         wider = (
             names
             for strength, names in ranked
@@ -214,7 +214,7 @@ class PageClaims:
 
 
 def _is_morning(text: str) -> bool:
-    """Whether it is so early in UTC that it may be the day before elsewhere."""
+    """Whether it is so early in UTC that it may still be the day before elsewhere."""
     hour = _HOUR.search(text)
     return hour is None or int(hour[1]) < _NOON
 
@@ -225,11 +225,11 @@ def _is_likely(date: str) -> bool:
 
 
 def read_claims(tree: LexborHTMLParser, page: bytes) -> PageClaims:
-    """What a page says of itself in its head and in JSON-LD. To be called before its furniture is taken away.
+    """Read a page's head and JSON-LD. Call this before furniture is removed.
 
     Args:
         tree: the page.
-        page: its bytes: what does not occur in them is not looked for.
+        page: its bytes; marks that do not occur in them are not searched.
     """
     metas, alternates = _read_head(tree)
     claims = PageClaims()
@@ -247,7 +247,7 @@ def read_claims(tree: LexborHTMLParser, page: bytes) -> PageClaims:
         _hear_things(claims, things, main)
     categories += _of(metas, _CATEGORIES)
     if _NAMES_CATEGORY.search(page) or b"mw-normal-catlinks" in page:
-        # a selector is tried at each element: that takes longer than all the rest
+        # a selector is tried at each element, which takes longer than everything else
         categories += [node.text() for node in tree.css(_CATEGORY_LINKS)[:MAX_CATEGORIES]]
     if not categories:
         listed = [*keywords, *_of(metas, _KEYWORDS)]
@@ -301,7 +301,13 @@ def _hear_head(claims: PageClaims, metas: dict[str, list[str]], tree: LexborHTML
 
 
 def hear_marks(claims: PageClaims, body: LexborNode, page: bytes) -> None:
-    """Add what the marks in a page's body say of what its head does not; to be called with its furniture in place."""
+    """Add claims from marks in a page's body that its head lacks. Call this before furniture is removed.
+
+    Args:
+        claims: what the page has said so far.
+        body: its body.
+        page: its bytes.
+    """
     if not claims.tells_day:
         claims.dates += [(2 + 2 * strength, date) for strength, date in find_marked_dates(body, claims.month_first)]
     if not claims.has_author:
@@ -309,14 +315,14 @@ def hear_marks(claims: PageClaims, body: LexborNode, page: bytes) -> None:
 
 
 def hear_text(claims: PageClaims, body: LexborNode, page: bytes, title: str, address: str) -> None:
-    """Add what the text beside a page's title says.
+    """Add what the text near a page's title says.
 
     Args:
-        claims: what the page said so far.
-        body: its body, the furniture taken away.
+        claims: what the page has said so far.
+        body: its body, with furniture removed.
         page: its bytes.
         title: its title.
-        address: the address that it gives itself, or ''.
+        address: the address that it claims for itself, or ''.
     """
     claims.dates.append((_ADDRESS, date_in_path(address)))
     if claims.tells_day and claims.has_author:
@@ -332,7 +338,7 @@ def hear_text(claims: PageClaims, body: LexborNode, page: bytes, title: str, add
 
 
 def _read_anywhere(claims: PageClaims, body: LexborNode, page: bytes, title: str) -> Iterator[str]:
-    """Dates of a page that marks none: of the data for its scripts, its description, after a word that tells; any."""
+    """Yield dates of a page that marks none: in data for scripts, in its description, after a telling word, or any."""
     if found := _IN_SCRIPTS.search(page):
         yield found[1].decode()
     yield find_date(f"{title}\n{claims.about.description}", claims.month_first)
@@ -343,7 +349,7 @@ def _read_anywhere(claims: PageClaims, body: LexborNode, page: bytes, title: str
 
 
 def _read_head(tree: LexborHTMLParser) -> tuple[dict[str, list[str]], list[tuple[str, str]]]:
-    """The contents of <meta> by lower-case name, and the alternates: pairs of tag and reference."""
+    """Read the contents of <meta> by lower-case name, and the alternates as pairs of tag and reference."""
     metas: dict[str, list[str]] = {}
     alternates: list[tuple[str, str]] = []
     head = tree.head
@@ -370,7 +376,7 @@ def _of(metas: dict[str, list[str]], names: Iterable[str]) -> Iterator[str]:
 
 
 def _choose_main(things: Things) -> Thing:
-    """The thing that the page is about: an article before a web site, and one with a date before others."""
+    """Choose the thing that the page is about: an article before a web site, and a dated one before others."""
 
     def rank(thing: Thing) -> tuple[bool, bool, bool]:
         kind = _kind_of(things, thing)

@@ -1,6 +1,6 @@
-"""Which blocks of a page of the open web are its main text.
+"""Choose the blocks of a web page that are its main text.
 
-Trees judge each block by what it says, how it is marked, what stands around it and where it lies.
+Decision trees judge each block by its text, its markup, its neighbours and its position.
 """
 
 from __future__ import annotations
@@ -14,23 +14,23 @@ from kbjobs.content.document import Block
 from kbjobs.content.outline import Outline, PageFacts
 
 THRESHOLD = 0.55
-"""A block that is more probable than this is kept: where F1 is largest, cross-validated by site."""
+"""A block of higher probability is kept: the value with the largest F1, cross-validated by site."""
 
-_LEAST_SHARE = 0.1  # of a page's characters: where fewer would be kept, more doubtful blocks are …
+_LEAST_SHARE = 0.1  # of a page's characters: if fewer would be kept, more doubtful blocks are …
 _DOUBTFUL = 0.25  # … down to this probability
 _COMMENTS = ("comment", "kommentar", "comentario", "discussion", "respond")
-# What the software of forums calls the text of a post: phpBB, Discourse, vBulletin, XenForo, Stack Exchange.
+# How forum software names the text of a post: phpBB, Discourse, vBulletin, XenForo, Stack Exchange.
 _POSTS = ("postbody", "post-body", "post_content", "postcontent", "crawler-post", "bbwrapper", "message-body", "answer")
 _POST_LENGTH = 25  # characters
 _POST_LINKS = 0.5  # of its characters
 
 
 def choose_main(outline: Outline, facts: PageFacts, *, keeps_comments: bool = False) -> list[Block]:
-    """The blocks of the main text, in their order; all where none is.
+    """Choose the blocks of the main text, in order; all blocks if there is none.
 
     Args:
-        outline: the blocks of the page, one or more.
-        facts: what else is known of it.
+        outline: the blocks of the page, at least one.
+        facts: what else is known about the page.
         keeps_comments: whether readers' comments belong to it.
     """
     kept = choose(judge(outline, facts), outline, facts, keeps_comments=keeps_comments)
@@ -40,7 +40,17 @@ def choose_main(outline: Outline, facts: PageFacts, *, keeps_comments: bool = Fa
 def choose(
     probabilities: NDArray[np.float64], outline: Outline, facts: PageFacts, *, keeps_comments: bool
 ) -> NDArray[np.bool_]:
-    """Which blocks are kept, by their probabilities; and what readers wrote where it belongs to the text."""
+    """Choose which blocks are kept, by their probabilities; readers' posts are added if they belong to the text.
+
+    Args:
+        probabilities: from :func:`judge`, one for each block.
+        outline: the blocks of the page.
+        facts: what else is known about the page.
+        keeps_comments: whether readers' comments belong to the text.
+
+    Returns:
+        Whether each block is kept.
+    """
     kept = keep(probabilities, measure_blocks(outline))
     if facts.is_thread:
         return kept | find_within(outline, (*_COMMENTS, *_POSTS))
@@ -48,12 +58,12 @@ def choose(
 
 
 def judge(outline: Outline, facts: PageFacts) -> NDArray[np.float64]:
-    """How probable it is of each block that it is of the main text."""
+    """Compute each block's probability of belonging to the main text."""
     return load_forest().predict(describe_blocks(outline, facts))
 
 
 def keep(probabilities: NDArray[np.float64], lengths: NDArray[np.int64]) -> NDArray[np.bool_]:
-    """Which blocks are kept, by their probabilities and their lengths in characters."""
+    """Choose which blocks are kept, by their probabilities and their lengths in characters."""
     kept = probabilities > THRESHOLD
     if lengths[kept].sum() < _LEAST_SHARE * lengths.sum():
         kept = probabilities > _DOUBTFUL
@@ -61,7 +71,7 @@ def keep(probabilities: NDArray[np.float64], lengths: NDArray[np.int64]) -> NDAr
 
 
 def find_within(outline: Outline, names: tuple[str, ...]) -> NDArray[np.bool_]:
-    """Which blocks lie in an element that one of ``names`` is part of a name of, and say more than a button does."""
+    """Find blocks inside an element whose names contain one of ``names``, with more text than a button has."""
     is_named: list[bool] = []
     for parent, holder in zip(outline.parents, outline.holders, strict=True):
         named = names_of(holder)
@@ -72,5 +82,5 @@ def find_within(outline: Outline, names: tuple[str, ...]) -> NDArray[np.bool_]:
 
 
 def measure_blocks(outline: Outline) -> NDArray[np.int64]:
-    """The characters of each block."""
+    """Count the characters of each block."""
     return np.array([len(block.text) for block in outline.blocks])

@@ -1,6 +1,6 @@
-"""What the choice of a page's main text is made by: numbers about each block, its neighbours and what holds it.
+"""Features for choosing a page's main text: numbers about each block, its neighbours and its holders.
 
-The numbers, and their order, are those that the trees of :mod:`kbjobs.content.block_trees` were trained with.
+The trees of :mod:`kbjobs.content.block_trees` were trained with these numbers, in this order.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from kbjobs.content.outline import Outline, PageFacts
 
 Matrix = NDArray[np.float32]
 
-# Looked for in the class, id, role and itemprop of what holds a block: of 130 words tried, those that told anything.
+# Searched in the class, id, role and itemprop of a block's holders: the informative ones of 130 words tried.
 WORDS = (  # noqa: SIM905 — sixty literals are harder to read
     "comment main gallery head share related author tag article box entry body content recipe header photo column"
     " news widget info col- story card date post js- time caption block ad- item image list text categor title"
@@ -27,7 +27,7 @@ WORDS = (  # noqa: SIM905 — sixty literals are harder to read
     " profile meta quote forum answer reply cookie more recommend"
 ).split()
 
-# Words of what is no main text, in the languages that most pages of the web are in; each to its sixth letter.
+# Words that mark text other than the main text, in the web's most frequent languages; cut to six letters.
 PHRASES = [
     frozenset(words.split())
     for words in (
@@ -48,7 +48,7 @@ PHRASES = [
 ]
 _WORD = re.compile(r"[^\W_]+|©")
 _STEM = 6  # letters
-_GROUPS: dict[str, int] = {}  # bits: the groups that a stem is of
+_GROUPS: dict[str, int] = {}  # bits: the groups that a stem belongs to
 for _bit, _phrase in enumerate(PHRASES):
     for _stem in _phrase:
         _GROUPS[_stem] = _GROUPS.get(_stem, 0) | 1 << _bit
@@ -59,8 +59,8 @@ _YEAR_DIGITS = 4
 _SAID = len(PHRASES) + 3
 _ENDS_SENTENCE = re.compile(r"[.!?。！？…:;][\"'”’»)]*$")
 _END = "\0"  # of a text, among others
-_PLANE = 0xFFFF  # the last character whose kind is told
-# Kinds of characters, as bits: what must stand before or after another is the bit below its own.
+_PLANE = 0xFFFF  # the last character whose kind is known
+# Kinds of characters, as bits. The kind that must precede or follow another one has the bit below it.
 _SPACE, _CLOSES, _ENDS, _GAP, _CAPITAL, _COMMA, _DIGIT, _SEPARATOR = (1 << bit for bit in range(8))
 _CAPITALS = "".join(map(chr, [*range(0x41, 0x5B), *range(0xC0, 0xDF), *range(0x410, 0x430)]))
 _TAG_NAMES = (
@@ -68,7 +68,7 @@ _TAG_NAMES = (
     " aside details summary address center p span a label fieldset"
 )
 _TAGS = {tag: number for number, tag in enumerate(_TAG_NAMES.split(), start=1)}
-_TEXT_LIMIT, _PHRASE_LIMIT = 400, 200  # characters of a block that are looked at
+_TEXT_LIMIT, _PHRASE_LIMIT = 400, 200  # characters of a block that are considered
 _TITLE_WORDS = 40
 _OWN = 16
 _PROSE_WORDS, _PROSE_LINKS = 8, 0.3
@@ -76,15 +76,15 @@ _LEVELS = 5  # of holders
 _NEIGHBOURS = (-3, -2, -1, 1, 2, 3)
 _FAR = 99  # blocks
 _WINDOW = 9  # blocks
-_SHOWN_OF_BODY = 60  # characters of a block that are looked for in the text that the page gives itself
+_SHOWN_OF_BODY = 60  # characters of a block that are searched in the page's own article text
 
 
 def describe_blocks(outline: Outline, facts: PageFacts) -> Matrix:
-    """The numbers of each block: an array of float32, one row a block.
+    """Compute the features of each block: an array of float32, one row per block.
 
     Args:
-        outline: the page's blocks, one or more.
-        facts: what else is known of it.
+        outline: the page's blocks, at least one.
+        facts: what else is known about the page.
     """
     own, totals = _describe_texts(outline, facts)
     count = len(outline.blocks)
@@ -115,16 +115,16 @@ def describe_blocks(outline: Outline, facts: PageFacts) -> Matrix:
 
 
 def _add_up(outline: Outline, totals: NDArray[np.float64]) -> NDArray[np.float64]:
-    """The sums of the blocks in each holder, those in the holders within it included: one row a holder.
+    """Sum the blocks in each holder, including those of nested holders: one row per holder.
 
     Args:
         outline: the page's blocks and holders.
-        totals: what is added up, one row a block.
+        totals: the numbers to sum, one row per block.
     """
     sums = np.zeros((len(outline.holders), totals.shape[1]))
     np.add.at(sums, np.array(outline.places), totals)
     columns = [column.tolist() for column in sums.T]
-    for number in range(len(outline.holders) - 1, 0, -1):  # a holder comes after the one that it lies in
+    for number in range(len(outline.holders) - 1, 0, -1):  # a holder comes after the one that contains it
         parent = outline.parents[number]
         for column in columns:
             column[parent] += column[number]
@@ -132,7 +132,7 @@ def _add_up(outline: Outline, totals: NDArray[np.float64]) -> NDArray[np.float64
 
 
 def _describe_texts(outline: Outline, facts: PageFacts) -> tuple[Matrix, NDArray[np.float64]]:
-    """Numbers of each block's own text; and its characters, those of links and of prose, one, and words."""
+    """Describe each block's own text; also sum its characters, linked ones, prose, one per block, and words."""
     texts = [block.text or " " for block in outline.blocks]
     shown = [text[:_TEXT_LIMIT] for text in texts]
     counts = _count_characters(shown)
@@ -164,7 +164,8 @@ def _describe_texts(outline: Outline, facts: PageFacts) -> tuple[Matrix, NDArray
 
 @dataclass(frozen=True, slots=True)
 class _Counts:
-    """How many characters, and how many of some kinds, each text has. Ends of sentences count where one may end."""
+    """The numbers of characters of each text, in all and of some kinds. A sentence end counts only in a possible
+    place."""
 
     lengths: NDArray[np.int64]
     spaces: NDArray[np.int64]
@@ -176,7 +177,7 @@ class _Counts:
 
 
 def _count_characters(texts: Sequence[str]) -> _Counts:
-    """Counts of texts of one character or more, all in one pass; separators in the first characters only."""
+    """Count characters in non-empty texts, all in one pass; separators only in the first characters."""
     lengths = np.array([*map(len, texts)])
     characters = np.frombuffer((_END + _END.join(texts) + _END).encode("utf-32-le", "surrogatepass"), np.uint32)
     kinds = _kinds()[np.minimum(characters, _PLANE)]
@@ -194,7 +195,7 @@ def _count_characters(texts: Sequence[str]) -> _Counts:
 
 @cache
 def _kinds() -> NDArray[np.uint8]:
-    """The kinds that each character of the basic plane is of, as bits."""
+    """The kinds of each character of the basic plane, as bits."""
     kinds = np.zeros(_PLANE + 1, np.uint8)
     gaps = "".join(filter(str.isspace, map(chr, [*range(0x100), *range(0x1680, 0x3001)]))) + _END
     for kind, characters in (
@@ -210,7 +211,7 @@ def _ends_sentence(text: str) -> bool:
 
 
 def _count_seen(texts: Sequence[str]) -> list[int]:
-    """How often each text was among those before it."""
+    """Count how often each text occurs among the earlier ones."""
     seen: dict[str, int] = {}
     found = []
     for text in texts:
@@ -220,7 +221,7 @@ def _count_seen(texts: Sequence[str]) -> list[int]:
 
 
 def _share_words(texts: Sequence[str], title: str) -> list[float]:
-    """Which share of each text's first words the title has."""
+    """Compute which share of each text's first words the title contains."""
     known = frozenset(title.lower().split())
     if not known:
         return [0.0] * len(texts)
@@ -229,14 +230,14 @@ def _share_words(texts: Sequence[str], title: str) -> list[float]:
 
 
 def _find_in_body(texts: Sequence[str], article_body: str) -> list[float]:
-    """Whether each text's beginning is in what the page gives as its article; -1 where it gives none."""
+    """Whether each text's beginning is in the article that the page gives; -1 if it gives none."""
     if not article_body:
         return [-1.0] * len(texts)
     return [float(text[:_SHOWN_OF_BODY] in article_body) for text in texts]
 
 
 def _read_phrases(texts: Sequence[str]) -> Matrix:
-    """Which of the phrases each text, in lower case, has."""
+    """Find which groups of phrases each text, in lower case, contains."""
     known = _GROUPS.keys()
     found = []
     for text in texts:
@@ -248,7 +249,7 @@ def _read_phrases(texts: Sequence[str]) -> Matrix:
 
 
 def _describe_headings(own: Matrix) -> Matrix:
-    """What the last heading above each block says, how far above it is, and its level."""
+    """Describe the last heading above each block: its text, its distance and its level."""
     found = np.zeros((len(own), _SAID + 2), np.float32)
     found[:, -2] = -1
     at = -1
@@ -264,7 +265,7 @@ def _describe_headings(own: Matrix) -> Matrix:
 def _describe_holders(
     places: NDArray[np.int64], parents: NDArray[np.int64], holders: NDArray[np.float64], tags: Matrix
 ) -> Matrix:
-    """Of the elements around each block, the nearest first: tag, share of the page's prose, links, length."""
+    """Describe the elements around each block, the nearest first: tag, share of the page's prose, links, length."""
     columns = []
     page_prose = max(1, holders[0, 2])
     held = places
@@ -280,7 +281,7 @@ def _describe_holders(
 
 
 def _describe_places(totals: NDArray[np.float64], depths: Matrix) -> Matrix:
-    """Where each block stands: on the page, and from the next long text above and below it."""
+    """Describe each block's position: on the page, and its distance to the next long text above and below."""
     count = len(totals)
     chars, prose = totals[:, 0], totals[:, 2]
     index = np.arange(count)
@@ -299,7 +300,8 @@ def _describe_places(totals: NDArray[np.float64], depths: Matrix) -> Matrix:
 
 
 def _describe_neighbours(own: Matrix, places: NDArray[np.int64]) -> Matrix:
-    """Of the blocks before and after each: words, links, heading, sentences, and whether they share its holder."""
+    """Describe the blocks before and after each: words, links, heading, sentences, and whether the holder is the
+    same."""
     some = np.stack(
         [np.log1p(own[:, 3]), own[:, 4], own[:, 0], own[:, 5], own[:, 8], own[:, 1], own[:, 10], own[:, 9]], axis=1
     )
@@ -317,7 +319,7 @@ def _describe_neighbours(own: Matrix, places: NDArray[np.int64]) -> Matrix:
 
 
 def _read_names(outline: Outline, holds: NDArray[np.bool_]) -> tuple[Matrix, Matrix, Matrix, Matrix]:
-    """Tags and depths of holders; and which words each block's nearest elements, and all above it, are named by."""
+    """Read tags and depths of holders, and the words that name each block's nearest elements, and all above it."""
     count = len(outline.holders)
     own, near, above = [0] * count, [0] * count, [0] * count
     tags, depths = np.zeros(count, np.float32), np.zeros(count, np.float32)
@@ -343,7 +345,7 @@ def _read_names(outline: Outline, holds: NDArray[np.bool_]) -> tuple[Matrix, Mat
 
 
 def names_of(node: LexborNode) -> str:
-    """Class, id, role and itemprop of an element, in lower case."""
+    """Join class, id, role and itemprop of an element, in lower case."""
     attributes = node.attributes
     if not attributes:
         return ""
@@ -352,12 +354,12 @@ def names_of(node: LexborNode) -> str:
 
 @lru_cache(maxsize=4_096)
 def _find_words(names: str) -> int:
-    """The words of :data:`WORDS` within ``names``, as bits."""
+    """Find the words of :data:`WORDS` within ``names``, as bits."""
     return sum(1 << bit for bit, word in enumerate(WORDS) if word in names) if names else 0
 
 
 def _unpack(numbers: Sequence[int], count: int) -> Matrix:
-    """The lowest bits of each number, one column a bit."""
+    """Unpack the lowest bits of each number, one column per bit."""
     size = -(-count // 8)
     packed = np.frombuffer(b"".join(one.to_bytes(size, "little") for one in numbers), np.uint8).reshape(-1, size)
     return np.unpackbits(packed, axis=1, bitorder="little")[:, :count].astype(np.float32)

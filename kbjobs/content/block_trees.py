@@ -1,8 +1,8 @@
-"""Trees of decisions as flat arrays: what scikit-learn has learned of blocks, without scikit-learn.
+"""Decision trees as flat arrays: what scikit-learn has learned about blocks, without scikit-learn.
 
-A tree of at most sixteen leaves is read as QuickScorer does (Lucchese and others, SIGIR 2015): each decision that is
-not met rules out the leaves to its left, as a mask of bits, and of those that remain the first is the tree's answer.
-So all decisions of all trees are taken at once, by few operations on arrays.
+A tree of at most sixteen leaves is evaluated as in QuickScorer (Lucchese and others, SIGIR 2015): each decision that is
+not met rules out the leaves to its left, as a bit mask, and the first remaining leaf is the tree's answer. So all
+decisions of all trees are evaluated at once, by a few array operations.
 """
 
 from __future__ import annotations
@@ -19,10 +19,10 @@ from numpy.typing import NDArray
 from kbjobs.content.block_features import Matrix
 
 MODEL = Path(__file__).with_name("block_trees.npz")
-"""The trees, their training data's hash and how well they did; written by bench/train_blocks.py."""
+"""The trees, the hash of their training data and their scores; written by bench/train_blocks.py."""
 
 LEAVES = 16
-"""The most that a tree may have."""
+"""The most leaves of a tree."""
 
 _ROWS_AT_ONCE = 128
 _ALL_LEAVES = np.uint16(0xFFFF)
@@ -30,14 +30,14 @@ _ALL_LEAVES = np.uint16(0xFFFF)
 
 @dataclass(frozen=True, slots=True)
 class Forest:
-    """Trees whose answers are added up.
+    """Trees whose answers are summed.
 
     Args:
-        features: int16[decisions, trees], the number that each decision looks at.
-        thresholds: float32[decisions, trees]: met where the number is not larger.
-        masks: uint16[decisions, trees], the leaves that remain where it is not met.
+        features: int16[decisions, trees], the index of the feature that each decision tests.
+        thresholds: float32[decisions, trees]; a decision is met if the feature is not larger.
+        masks: uint16[decisions, trees], the leaves that remain if it is not met.
         values: float32[trees, leaves].
-        baseline: what is added to their sum.
+        baseline: added to the sum.
     """
 
     features: NDArray[np.int16]
@@ -47,7 +47,7 @@ class Forest:
     baseline: float
 
     def predict(self, rows: Matrix) -> NDArray[np.float64]:
-        """The probability of each row, between 0 and 1."""
+        """Compute the probability of each row, between 0 and 1."""
         parts = [self._add_up(rows[start : start + _ROWS_AT_ONCE]) for start in range(0, len(rows), _ROWS_AT_ONCE)]
         return 1 / (1 + np.exp(-(np.concatenate(parts) + self.baseline)))
 
@@ -65,7 +65,7 @@ class Forest:
 
 @cache
 def _first_bits() -> NDArray[np.uint8]:
-    """The number of the lowest bit that is set, for each number of sixteen bits."""
+    """The index of the lowest bit set, for each number of sixteen bits."""
     numbers = np.arange(1 << LEAVES, dtype=np.uint32)
     lowest = numbers & (~numbers + np.uint32(1))
     return np.log2(np.maximum(lowest, 1)).astype(np.uint8)
@@ -73,13 +73,13 @@ def _first_bits() -> NDArray[np.uint8]:
 
 @cache
 def load_forest() -> Forest:
-    """The trees that kbjobs is shipped with."""
+    """Load the trees that are shipped with kbjobs."""
     with np.load(MODEL, allow_pickle=False) as stored:
         return read_forest(stored)
 
 
 def read_forest(stored: Mapping[str, NDArray[Any]]) -> Forest:
-    """The trees of a file's arrays."""
+    """Read the trees from a file's arrays."""
     return Forest(
         features=stored["features"],
         thresholds=stored["thresholds"],

@@ -1,4 +1,4 @@
-"""Who wrote a page and when, as its text and the marks around it say."""
+"""Find a page's authors and dates in its text and markup."""
 
 from __future__ import annotations
 
@@ -23,15 +23,16 @@ _OTHERS = re.compile(
     r"comment|related|teaser|recommend|popular|latest|most-|reply|recirc|licen[sc]e|copyright|listing|liste-"
 )
 _ASIDE = re.compile(r"sidebar|widget|footer|promo\b")
-_OWN = re.compile(r"content|article|entry|post|node")  # "content-area with-sidebar" is none, nor is a post's footer
+# "content-area with-sidebar" is not a sidebar, nor is a post's footer a page footer.
+_OWN = re.compile(r"content|article|entry|post|node")
 _ANCESTORS = 6
 _MAX_MARKED, _MAX_DATED = 60, 80
 _LONGEST_BYLINE = 160  # characters
-_LONGEST_LABEL = 12  # characters of a line that says but "Written by"
-_TEXT_LIMIT = 400  # of what is said to be an author's name
+_LONGEST_LABEL = 12  # characters of a line that only says "Written by"
+_TEXT_LIMIT = 400  # of a supposed author's name
 _LINES_BEFORE, _LINES_AFTER = 6, 14  # of the title
 
-# How bylines begin in the languages that most pages of the web are in, and links to the pages of an author.
+# How bylines begin in the web's most frequent languages, and how links to an author's pages do.
 _DONE = (
     "written post posted published words story text article articles review interview posts mehr more artikel beitrag"
     " essay geschrieben verfasst veröffentlicht erstellt eingestellt gesendet gespeichert pressemitteilung kommentar"
@@ -59,7 +60,8 @@ _CUT = re.compile(
     re.IGNORECASE | re.DOTALL,
 )
 _AND = re.compile(r"\s*(?:;|&|,|\s(?:and|And|AND|und|et|y|e|en|og|och|i)\s)\s*")
-_WITHIN = re.compile(r"^.*\s(?:By|Von|Par|Por)\s+(?=[^\W\d_])")  # "Weekend By Ann Lee"; within a name it is small
+# "Weekend By Ann Lee"; within a name these words are in lower case.
+_WITHIN = re.compile(r"^.*\s(?:By|Von|Par|Por)\s+(?=[^\W\d_])")
 _NO_NAME = re.compile(
     r"^(?:\w*admin\w*|webmaster|editor|user|guest|gast|unknown|anonym\w*|none|null|share|posted|written|in|"
     r"comments?|kommentare?|home|news|contact|kontakt|about|more|mehr|menu|the|text|texte|fotos?|publiziert|publicado|quelle|source|archiv\w*|datum|newsletter|impressum|human|autor|agencies|agenturen|\W+)$",
@@ -70,14 +72,14 @@ _ORGANISATION = re.compile(
     r"|-archiv\w*$",
     re.IGNORECASE,
 )
-_INITIALS = re.compile("[A-Z]{2,4}")  # beside a name, those of an agency
+_INITIALS = re.compile("[A-Z]{2,4}")  # next to a name, these are of an agency
 _NAME_WORDS = 5
-_LONGEST_INITIAL = 3  # characters, with its point: "Jr."
+_LONGEST_INITIAL = 3  # characters, including the point: "Jr."
 _NAME_LENGTHS = range(2, 50)
 
 
 def clean_author(text: str) -> list[str]:
-    """The names in a byline, without the words around them; empty if it holds none."""
+    """Extract the names from a byline, without the words around them; empty if it holds none."""
     text = " ".join(text[:_TEXT_LIMIT].split()).strip(" '\"“”„")
     text = _WITHIN.sub("", _LEAD.sub("", text))
     text = (text[:1] + _CUT.sub("", text[1:])).strip(" ,;:'\"“”-–—|") if not _is_plain(text) else text
@@ -88,12 +90,12 @@ def clean_author(text: str) -> list[str]:
 
 
 def is_user_name(name: str) -> bool:
-    """Whether a name is that of an account rather than a person's."""
+    """Whether a name is an account's rather than a person's."""
     return " " not in name and (name.islower() or "_" in name)
 
 
 def is_organisation(name: str) -> bool:
-    """Whether a name is that of a company or a site rather than a person's."""
+    """Whether a name is a company's or a site's rather than a person's."""
     return _ORGANISATION.search(name) is not None
 
 
@@ -112,11 +114,11 @@ def _clean_name(name: str) -> str:
 
 
 def find_authors(body: LexborNode, page: bytes) -> list[str]:
-    """The names that a page marks as those of its authors, by microdata, link relations and names of classes.
+    """Find the names that a page marks as its authors, by microdata, link relations and class names.
 
     Args:
-        body: what is searched, furniture and all: a byline may stand in an article's footer.
-        page: the page's markup: what does not occur in it is not looked for.
+        body: the element to search, including furniture: a byline may be in an article's footer.
+        page: the page's markup; marks that do not occur in it are not searched.
     """
     if not any(sign in page for sign in _SIGNS):
         return []
@@ -150,7 +152,7 @@ def _strength(node: LexborNode) -> int:
 
 
 def _is_of_another(node: LexborNode) -> bool:
-    """Whether an element is one of a comment or of another page's teaser."""
+    """Whether an element belongs to a comment, or to a teaser of another page."""
     above: LexborNode | None = node
     for _ in range(_ANCESTORS):
         if above is None or above.tag in ("body", "html"):
@@ -166,7 +168,7 @@ def _is_of_another(node: LexborNode) -> bool:
 
 
 def lines_near(body: LexborNode, title: str) -> list[str]:
-    """The lines of text that stand beside a page's title, nearest first; its first lines if that is not found."""
+    """List the lines of text near a page's title, nearest first; the page's first lines if the title is not found."""
     lines = [line for line in map(str.strip, body.text(separator="\n").split("\n")) if line]
     wanted = " ".join(title.split()).casefold()
     at = next((index for index, line in enumerate(lines) if len(line) > 8 and line.casefold() in wanted), None)
@@ -176,7 +178,7 @@ def lines_near(body: LexborNode, title: str) -> list[str]:
 
 
 def find_byline(lines: Iterable[str], title: str) -> list[str]:
-    """The names in the first line that begins as a byline does, and is no part of the title."""
+    """Find the names in the first line that begins like a byline and is not part of the title."""
     is_announced = False
     title = title.casefold()
     for line in lines:
@@ -191,13 +193,13 @@ def find_byline(lines: Iterable[str], title: str) -> list[str]:
 
 
 def _may_be_author(name: str, title: str) -> bool:
-    """Whether the first and the last word of a name begin as names do, and the title (casefolded) is not of it."""
+    """Whether a name's first and last words begin like names, and the title (casefolded) does not contain the name."""
     words = name.split()
     return not words[0][0].islower() and not words[-1][0].islower() and name.casefold() not in title
 
 
 def find_marked_dates(body: LexborNode, month_first: bool) -> Iterator[tuple[int, str]]:
-    """Pairs of strength (0 is the strongest) and date of what a page marks as one."""
+    """Yield pairs of strength (0 is the strongest) and date for elements marked as dates."""
     for node in body.css(_DATED)[:_MAX_DATED]:
         attributes = node.attributes
         text = " ".join(node.text(separator=" ").split())

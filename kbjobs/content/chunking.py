@@ -1,4 +1,4 @@
-"""Cutting a document into passages that fit a model's window, counted with that model's own tokenizer."""
+"""Cut a document into passages that fit a model's window, counted with the model's own tokenizer."""
 
 from __future__ import annotations
 
@@ -19,16 +19,16 @@ if TYPE_CHECKING:
     from tokenizers import Tokenizer
 
 MIN_WINDOW = 32
-"""Smallest window a chunker accepts, in tokens: less has no room for a title and a sentence."""
+"""Smallest window that a chunker accepts, in tokens: a smaller one has no room for a title and a sentence."""
 
 _TITLE_SHARE = 4  # the title takes at most a quarter of the window
-_TITLE_CHARACTERS = 4  # … and at most so many characters for each of its tokens
-_BATCH_CHARACTERS = 1_000_000  # of text tokenised at once: an encoding takes about 150 bytes a token
-_CHARACTERS_A_TOKEN = 16  # text that is longer for its tokens has words no tokenizer takes apart
+_TITLE_CHARACTERS = 4  # … and at most that many characters for each of its tokens
+_BATCH_CHARACTERS = 1_000_000  # of text tokenised at once: an encoding takes about 150 bytes per token
+_CHARACTERS_A_TOKEN = 16  # longer text per token has words that no tokenizer splits
 _WORD_CHARACTERS = 100  # WordPiece reads a longer word as one unknown token (max_input_chars_per_word)
-_SHORT = 160  # characters of a block that is not cut into sentences
-_PARTS = 8  # of a window: what a sentence that does not fit is cut into
-_KNOWN_WORDS = 300_000  # words whose count is remembered; about 40 MB
+_SHORT = 160  # characters; a shorter block is not cut into sentences
+_PARTS = 8  # of a window, for cutting a sentence that does not fit
+_KNOWN_WORDS = 300_000  # words whose token count is remembered; about 40 MB
 
 _CUT_POINT = re.compile(r"(?<=[.!?…:;])[\"'”’)\]]{0,3}\s+|(?<=[。！？])|\n+")
 _LONG_WORD = re.compile(rf"\S{{{_WORD_CHARACTERS}}}(?=\S)")
@@ -39,8 +39,8 @@ _WORD_END = re.compile(r"\s+")
 class Chunk:
     """A passage as it is embedded: the document's title, a line break, the passage.
 
-    ``text_hash`` is the first 32 hex digits of the text's sha256; ``tokens`` counts the whole text with the
-    model's special tokens. ``page`` is the one of a PDF on which it begins, counted from 1, else 0.
+    ``text_hash`` is the first 32 hex digits of the text's sha256; ``tokens`` counts the whole text with the model's
+    special tokens. ``page`` is the PDF page on which it begins, from 1; 0 for other files.
     """
 
     ordinal: int
@@ -59,18 +59,18 @@ class Chunker:
         self._tokens = counter_of(tokenizer)
         self._window = max_tokens
         self._special = self._tokens.special
-        # Where the tokens of two texts on two lines are the sum of theirs, so is a chunk's count. Others may join
-        # across the line break, so there each finished chunk is counted again.
+        # If the tokens of two lines add up, so does a chunk's count. Other tokenizers may join tokens across the line
+        # break, so each finished chunk is counted again.
         self._adds_up = self._tokens.adds_up
         self._tokens_of_word: dict[str, int] = {}
         self._joint = 0 if self._adds_up else 1
 
     def chunk(self, document: Document) -> list[Chunk]:
-        """Return the chunks of one document, in order. Every word of its text is in one of them."""
+        """Cut one document into chunks, in order. Each word of its text is in one of them."""
         return next(self.chunk_many([document]))
 
     def chunk_many(self, documents: Iterable[Document]) -> Iterator[list[Chunk]]:
-        """Give the chunks of each document, in order; many documents share one call of the tokenizer."""
+        """Yield the chunks of each document, in order; many documents share one call of the tokenizer."""
         batch: list[Document] = []
         length = 0
         for document in documents:
@@ -107,7 +107,7 @@ class Chunker:
     def _add_units(
         self, units: list[Unit], block: Block, ends: Sequence[int], tokens: Sequence[int], number: int, room: int
     ) -> str:
-        """Add the units of a block; returns its text, with words that no tokenizer takes apart broken."""
+        """Add the units of a block. Returns its text, with breaks in words that no tokenizer splits."""
         text = block.text
         if not text.strip():
             return text
@@ -132,7 +132,7 @@ class Chunker:
         return self._tokens.count(texts)
 
     def _count_words(self, texts: Sequence[str]) -> list[int]:
-        """Sum up the tokens of the words: each word is tokenised once, a twentieth of the work (measured)."""
+        """Sum the tokens of the words: each word is tokenised once, which is a twentieth of the work (measured)."""
         split = [text.split() for text in texts]
         known = self._tokens_of_word
         if len(known) > _KNOWN_WORDS:
@@ -160,9 +160,9 @@ class Chunker:
         return title, tokens
 
     def _cut(self, text: str, start: int, end: int, room: int) -> Iterator[tuple[int, int, int, Cut]]:
-        """Cut a sentence that does not fit into parts of a window, between words, else within a word.
+        """Cut a sentence that does not fit into parts of a window, between words, or else within a word.
 
-        Gives where each part begins and ends, its tokens, and what the cut before it is.
+        Yields where each part begins and ends, its tokens, and the kind of the cut before it.
         """
         starts = [start + first for first, _ in self._tokens.offsets(text[start:end])]
         words = [found.end() for found in _WORD_END.finditer(text, start, end)]
@@ -186,7 +186,7 @@ class Chunker:
             start, first = stop, next_first
 
     def _verify(self, text: str, start: int, end: int, room: int) -> Iterator[tuple[int, int, int]]:
-        """Give a part with its own count; halve it while it is too long, as it may be after a cut in a word."""
+        """Yield a part with its exact count, halving it while it is too long, as after a cut within a word."""
         waiting = [(start, end)]
         while waiting:
             begin, finish = waiting.pop()
@@ -217,10 +217,10 @@ class Chunker:
 
 
 def _cut_points(text: str) -> list[int]:
-    """Where a block may be cut: after a sentence, a clause that ends with a colon or semicolon, or a line.
+    """Find where a block may be cut: after a sentence, after a clause with a colon or semicolon, or after a line.
 
-    No sentence splitter of a library is used: it would cut elsewhere, and every passage of every library that stands
-    would be embedded (and paid for) again.
+    No library's sentence splitter is used: it would cut elsewhere, and all existing passages would be embedded (and
+    paid for) again.
     """
     ends = [] if len(text) <= _SHORT else [found.end() for found in _CUT_POINT.finditer(text)]
     if not ends or ends[-1] < len(text):
@@ -229,11 +229,11 @@ def _cut_points(text: str) -> list[int]:
 
 
 def _join(blocks: Sequence[str], units: Sequence[Unit]) -> tuple[str, int]:
-    """The text of neighbouring units, and its tokens. What stood together stands together."""
+    """Join neighbouring units into a text, and sum its tokens. Parts of one block keep their spacing."""
     parts: list[str] = []
     first = 0
     for position, unit in enumerate(units, start=1):
-        # A word that was cut is not put together again: its parts were counted as words.
+        # A cut word is not joined again: its parts were counted as words.
         if position == len(units) or units[position].block != unit.block or units[position].cut is Cut.LETTER:
             parts.append(blocks[unit.block][units[first].start : unit.end].strip())
             first = position
@@ -247,7 +247,7 @@ def _last_within(ends: list[int], lowest: int, highest: int) -> int:
 
 
 def _avoid_marks(text: str, start: int, end: int) -> int:
-    """Move a cut before the letter whose combining marks or joined parts follow it, if there is one near."""
+    """Move a cut before the letter whose combining marks or joined parts follow, if one is near."""
     near = max(start + 1, end - 32)
     for position in range(end, near, -1):
         if position == len(text) or not (unicodedata.combining(text[position]) or text[position] in "\u200d\ufe0f"):
@@ -256,7 +256,7 @@ def _avoid_marks(text: str, start: int, end: int) -> int:
 
 
 def _middle_of(text: str) -> int:
-    """Return where to halve ``text``: at the white space next to the middle, else in the middle."""
+    """Return where to halve ``text``: at the space before the middle, or else in the middle."""
     middle = len(text) // 2
     space = text.rfind("\n", 1, middle)
     if space < len(text) // 4:

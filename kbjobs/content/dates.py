@@ -1,4 +1,4 @@
-"""The date on which a page was published, from the many forms in which pages write it."""
+"""Read the date on which a page was published, from the many forms that pages use."""
 
 from __future__ import annotations
 
@@ -7,12 +7,12 @@ import re
 from email.utils import parsedate
 
 EARLIEST_YEAR = 1450
-"""Before the printing press nothing was published."""
+"""Nothing was published before the printing press."""
 
 EARLIEST_WEB_YEAR = 1990
-"""An address with an earlier year is no page's date: the Web is of 1990."""
+"""An earlier year in an address is not a page's date: the Web began in 1990."""
 
-_LENGTH_LIMIT = 80  # characters of a date that are looked at
+_LENGTH_LIMIT = 80  # characters of a date that are considered
 _ISO = re.compile(r"(\d{4})(?:[-/.](\d{1,2})(?:[-/.](\d{1,2}))?)?(?![\d-])")
 _COMPACT = re.compile(r"(?:D:)?(\d{4})(\d{2})(\d{2})(?:\d{2,6}|T|Z|\b)")  # ISO 8601 basic, and PDF's D:20240517120000
 _DAY_FIRST = re.compile(r"(\d{1,2})(?:st|nd|rd|th|\.)?\s+([a-z]{3,9})\.?,?\s+(\d{4})\b", re.IGNORECASE)
@@ -22,7 +22,7 @@ _IN_PATH = re.compile(
     r"/((?:19|20)\d{2})[/-](\d{1,2})(?:[/-](\d{1,2}))?(?=[-_/.])|/((?:19|20)\d{2})(\d{2})(\d{2})(?=[-_/.])"
 )
 
-# The months in the languages that most pages of the web are in; a word is a month's if it begins so.
+# The months in the web's most frequent languages; a word that begins like this is a month.
 _MONTHS = (
     "jan januar janvier ene gen stycz янв leden ledna oca ιαν",
     "feb fév fev lut фев únor února şub sub φεβ",
@@ -40,7 +40,7 @@ _MONTHS = (
 _MONTH_OF = {word: month for month, words in enumerate(_MONTHS, start=1) for word in words.split()}
 _LONGEST_BEGINNING = max(map(len, _MONTH_OF))
 _SHORTEST_BEGINNING = 3
-_NUMBER = re.compile(r"\d\d")  # which every date has, and few lines
+_NUMBER = re.compile(r"\d\d")  # every date has this, but few lines do
 _WORD = r"[^\W\d_]{3,12}"
 _WRITTEN = re.compile(
     rf"(?<![\d.])(\d{{1,2}})(?:st|nd|rd|th|er|º|ª|\.)?\s+(?:de\s+|d[’'])?({_WORD})\.?,?\s+(?:de\s+|del\s+)?(\d{{4}})\b"
@@ -52,10 +52,10 @@ _WRITTEN = re.compile(
 
 
 def read_date(text: str) -> str:
-    """A date as ISO 8601 writes it, as exact as ``text`` tells it; '' for what is none, or cannot be.
+    """Read a date into ISO 8601, as exact as ``text`` gives it; '' if it is not a date, or impossible.
 
-    Understood are ISO 8601, RFC 2822, the dates of PDF files, and English ones with the month's name. Numbers alone
-    (05/06/2024) are not: who wrote them meant the one or the other.
+    ISO 8601, RFC 2822, the dates of PDF files, and English dates with the month's name are understood. Numbers alone
+    (05/06/2024) are not, since they are ambiguous.
     """
     text = text.strip()[:_LENGTH_LIMIT]
     if found := _COMPACT.match(text):
@@ -71,13 +71,13 @@ def read_date(text: str) -> str:
 
 
 def find_date(text: str, month_first: bool = False) -> str:
-    """The first whole date within ``text``, as ISO 8601 writes it; '' if there is none.
+    """Find the first complete date within ``text``, as ISO 8601; '' if there is none.
 
-    Understood are dates with the month's name in the languages of :data:`_MONTHS`, and in numbers.
+    Dates with the month's name in the languages of :data:`_MONTHS`, and dates in numbers, are understood.
 
     Args:
-        text: what is searched, a line or a paragraph.
-        month_first: whether 05/06/2024 is the sixth of May, as American pages write it.
+        text: the text to search, a line or a paragraph.
+        month_first: whether 05/06/2024 means the sixth of May, as on American pages.
     """
     for found in _WRITTEN.finditer(text) if _NUMBER.search(text) else ():
         if found[1]:
@@ -99,7 +99,7 @@ def find_date(text: str, month_first: bool = False) -> str:
 
 
 def date_in_path(path: str) -> str:
-    """The date that a URL's path names (``/2024/05/17/title``, ``/2024/05/title``, ``/2024-05-17-title``), or ''."""
+    """Find the date in a URL's path (``/2024/05/17/title``, ``/2024/05/title``, ``/2024-05-17-title``), or ''."""
     found = _IN_PATH.search(path)
     if found is None:
         turned = _DAY_FIRST_IN_PATH.search(path)
@@ -110,7 +110,7 @@ def date_in_path(path: str) -> str:
 
 
 def _month(name: str) -> str:
-    """The number of a month, by its name or the beginning of it; '0' for none."""
+    """Find the number of a month by its name or the beginning of it; '0' if there is none."""
     name = name.lower()
     for length in range(min(len(name), _LONGEST_BEGINNING), _SHORTEST_BEGINNING - 1, -1):
         if month := _MONTH_OF.get(name[:length]):

@@ -1,4 +1,4 @@
-"""What a reader hands on: one document, its blocks of text, and the identities derived from them."""
+"""The result of a reader: a document with its blocks of text, and the identities derived from them."""
 
 from __future__ import annotations
 
@@ -12,16 +12,16 @@ from typing import Literal, NamedTuple
 from kbjobs.errors import KbjobsError
 
 EXTRACTION_VERSION = 3
-"""Version of the extractor. Raise it when it gives other text for the same file: the ledger stores it beside each
-document, and a document of an older version is read and cut again."""
+"""Version of the extractor. Raise it when the same file gives different text. The ledger stores it with each document,
+and documents of an older version are read and cut again."""
 
 CUTTING_VERSION = 2
-"""Version of the chunker. Raise it when it cuts the same text otherwise: the passages of an older version are cut anew
-by the next run of a local model, those of an online model where that is asked for."""
+"""Version of the chunker. Raise it when it cuts the same text differently. Passages of an older version are cut again
+by the next run of a local model, and by a run of an online model on request."""
 
 READING_VERSION = 3
-"""Version of what finds files and turns their bytes into text. Raise it when it gives other text for the same file:
-a document of an older version is read again, and only what comes out differently is embedded anew."""
+"""Version of the code that finds files and decodes their bytes. Raise it when the same file gives different text.
+Documents of an older version are read again, but only text that changes is embedded again."""
 
 TITLE_LIMIT = 300
 """Longest title kept, in characters."""
@@ -30,7 +30,7 @@ DESCRIPTION_LIMIT = 500
 """Longest description kept, in characters."""
 
 NAME_LIMIT = 120
-"""Longest name of an author or a category, in characters: a longer one is none."""
+"""Longest name of an author or a category, in characters: a longer text is not a name."""
 
 MAX_AUTHORS, MAX_CATEGORIES = 20, 40
 
@@ -39,10 +39,10 @@ KINDS = (
     "organisation", "page", "paper", "pdf", "person", "place", "product", "question", "recipe", "reference", "review",
     "software", "text", "video",
 )  # fmt: skip
-"""The kinds of documents. ``page``, ``pdf`` and ``text`` are those that say nothing more of themselves."""
+"""The kinds of documents. ``page``, ``pdf`` and ``text`` are those that say no more about themselves."""
 
 # C0 and C1 controls except tab and line feed, the separators U+2028/2029, lone surrogates and noncharacters:
-# SQLite, JSON and terminals each choke on some of them. Bidirectional overrides go too: they let a page
+# SQLite, JSON and terminals each fail on some of them. Bidirectional overrides are removed too: with them a page can
 # display one thing and be indexed as another.
 _UNWANTED = re.compile(
     "[\x00-\x08\x0b-\x1f\x7f-\x9f\u2028\u2029\u202a-\u202e\u2066-\u2069\ufdd0-\ufdef\ufeff\ufffe\uffff\ud800-\udfff]"
@@ -54,7 +54,7 @@ _UNWANTED_WIDE = re.compile(
 
 
 class UnreadableDocument(KbjobsError):
-    """One file that cannot become a document; ``key`` names it, ``reason`` says why. The others go on."""
+    """A file that cannot become a document; ``key`` names it, ``reason`` says why. Other files are still read."""
 
     def __init__(self, key: str, reason: str) -> None:
         super().__init__(f"{key}: {reason}")
@@ -63,14 +63,14 @@ class UnreadableDocument(KbjobsError):
 
 
 class EmptyDocument(UnreadableDocument):
-    """A file in which no word is left without navigation, scripts and markup."""
+    """A file without a single word outside of navigation, scripts and markup."""
 
 
 class Block(NamedTuple):  # not a dataclass: a large page has thousands, and a frozen one takes 3 times as long to make
-    """A heading or a paragraph, list item, table row or listing, in document order.
+    """A heading, paragraph, list item, table row or listing, in document order.
 
-    ``level`` is 1-6 for a heading and 0 for text. Line breaks are kept in listings only. ``page`` is the page on
-    which the block begins, from 1; 0 where a file has no pages.
+    ``level`` is 1-6 for a heading and 0 for text. Only listings keep line breaks. ``page`` is the page on which the
+    block begins, from 1; 0 if the file has no pages.
     """
 
     kind: Literal["heading", "text"]
@@ -80,12 +80,12 @@ class Block(NamedTuple):  # not a dataclass: a large page has thousands, and a f
 
 
 class About(NamedTuple):
-    """What a file says of itself apart from its text; empty if it does not.
+    """What a file says about itself apart from its text; empty if it says nothing.
 
-    ``published`` is a date as exact as the file gives it (``2024``, ``2024-05``, ``2024-05-17``); ``kind`` is one of
-    :data:`KINDS`; ``alternates`` are the same page in other languages, itself perhaps included:
-    pairs of language tag and reference, as the file has them. ``modified`` is a date as ``published`` is; ``site`` is
-    the name of the site, ``licence`` its address or its name.
+    ``published`` is a date as exact as the file gives it (``2024``, ``2024-05``, ``2024-05-17``), and so is
+    ``modified``. ``kind`` is one of :data:`KINDS`. ``alternates`` are the same page in other languages, possibly with
+    itself: pairs of language tag and reference, as the file has them. ``site`` is the site's name; ``licence`` the
+    licence's address or name.
     """
 
     description: str = ""
@@ -104,11 +104,11 @@ SAYS_NOTHING = About()
 
 @dataclass(frozen=True, slots=True)
 class Document:
-    """A readable file: who it is, where it is, what it says.
+    """A readable file: its identity, its place and its text.
 
-    ``path`` is the key of the file within its source; ``url`` is http(s) or file; ``language`` is a
-    lower-case BCP 47 tag or None when neither the page nor its archive says; ``links`` are absolute URLs of the same
-    site; ``said_languages`` is who says which language: pairs of ``page``, ``archive`` or ``alternate`` and a tag.
+    ``path`` is the file's key within its source; ``url`` is http(s) or file; ``language`` is a lower-case BCP 47 tag,
+    or None if neither the page nor its archive names one; ``links`` are absolute URLs of the same site;
+    ``said_languages`` are pairs of the origin of a claim (``page``, ``archive`` or ``alternate``) and a tag.
     """
 
     doc_id: str
@@ -124,7 +124,7 @@ class Document:
     said_languages: tuple[tuple[str, str], ...] = ()
 
     def without_text(self) -> Document:
-        """The same without its blocks."""
+        """Return the document without its blocks."""
         return replace(self, blocks=())
 
 
@@ -141,7 +141,7 @@ def clean_text(text: str) -> str:
 
 
 def is_clean(text: str) -> bool:
-    """Say whether ``text`` holds nothing that `clean_text` would replace (NFC aside)."""
+    """Whether ``text`` holds nothing that `clean_text` would replace (apart from NFC)."""
     try:
         encoded = text.encode()
     except UnicodeEncodeError:
@@ -163,7 +163,7 @@ def clean_description(text: str) -> str:
 
 
 def clean_names(names: Iterable[str], max_count: int) -> tuple[str, ...]:
-    """Return names of authors or categories, clean, each once; without addresses and what is too long for a name."""
+    """Return names of authors or categories, clean and unique, without addresses and texts too long for a name."""
     kept: dict[str, None] = {}
     for name in names:
         name = " ".join(clean_text(name[: NAME_LIMIT * 4]).split())
@@ -173,7 +173,7 @@ def clean_names(names: Iterable[str], max_count: int) -> tuple[str, ...]:
 
 
 def clean_blocks(blocks: list[Block]) -> list[Block]:
-    """Return ``blocks`` with clean text in NFC; blocks of nothing but white space are dropped."""
+    """Return ``blocks`` with clean text in NFC, without blocks of only white space."""
     joined = "\n".join([block.text for block in blocks])
     if is_clean(joined) and unicodedata.is_normalized("NFC", joined):
         return blocks
@@ -190,9 +190,9 @@ def measure_content(title: str, blocks: Iterable[Block]) -> tuple[str, int]:
 
 @dataclass(frozen=True, slots=True)
 class Extract:
-    """What a file says, before it is given an identity; the strings are as the file has them.
+    """A file's content before it gets an identity; strings are as in the file.
 
-    ``canonical`` and ``references`` are URLs the page claims or refers to: neither checked nor resolved.
+    ``canonical`` and ``references`` are URLs that the page claims or links to: neither checked nor resolved.
     """
 
     title: str

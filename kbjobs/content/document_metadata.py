@@ -1,4 +1,4 @@
-"""What is to be known of a document without reading it: a snippet, its outline, how long it is, its language."""
+"""Facts about a document that spare reading it: snippet, outline, length, language."""
 
 from __future__ import annotations
 
@@ -8,13 +8,13 @@ from kbjobs.content.document import About, Document
 from kbjobs.content.language_rules import Evidence, decide_language, weigh
 
 METADATA_VERSION = 3
-"""Version of what is read here. Raise it when the same document gives other metadata: all are then read again."""
+"""Version of the metadata. Raise it when the same document gives different metadata; then all are read again."""
 
 SNIPPET_LIMIT = 300
 """Longest snippet, in characters, with the ellipsis."""
 
 HEADING_LIMIT = 100
-"""Most headings kept of one document; all are counted."""
+"""The most headings kept per document; all are counted."""
 
 HEADING_LENGTH = 120
 """Longest heading kept, in characters."""
@@ -24,10 +24,10 @@ _ELLIPSIS = "…"
 
 @dataclass(frozen=True, slots=True)
 class Metadata:
-    """Facts of one document.
+    """Facts about one document.
 
-    ``language`` is None if it is not known, and decided by the ``evidence`` of this document alone; ``headings`` are
-    pairs of level and text; ``about`` is what the document says of itself.
+    ``language`` is None if unknown; only the ``evidence`` of this document decides it. ``headings`` are pairs of level
+    and text; ``about`` is what the document says about itself.
     """
 
     language: str | None
@@ -40,7 +40,7 @@ class Metadata:
 
 
 def read_metadata(document: Document) -> Metadata:
-    """The metadata of a document."""
+    """Read the metadata of a document."""
     headings = [block for block in document.blocks if block.kind == "heading"]
     evidence = weigh(document)
     return Metadata(
@@ -55,7 +55,7 @@ def read_metadata(document: Document) -> Metadata:
 
 
 def make_snippet(document: Document) -> str:
-    """The beginning of a document's text, without its headings if there is anything else, cut at a word."""
+    """Take the beginning of a document's text, without headings if there is other text, cut at a word."""
     for kinds in (("text",), ("heading",)):
         pieces: list[str] = []
         length = 0
@@ -71,7 +71,7 @@ def make_snippet(document: Document) -> str:
 
 
 def cut(text: str, limit: int) -> str:
-    """``text`` on one line, at most ``limit`` characters, cut at a word if one ends in the last third."""
+    """Put ``text`` on one line of at most ``limit`` characters, cut at a word if one ends in the last third."""
     text = " ".join(text.split())
     if len(text) <= limit:
         return text

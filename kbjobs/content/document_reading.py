@@ -1,4 +1,4 @@
-"""One file to one document: read with care, decode, extract, identify."""
+"""Turn one file into one document: read it safely, decode, extract, identify."""
 
 from __future__ import annotations
 
@@ -26,16 +26,16 @@ from kbjobs.content.text import extract_markdown, extract_text
 from kbjobs.content.titles import NO_SITE, SiteTitles
 
 SIZE_LIMIT = 32 * 2**20
-"""Largest file read, in bytes. A larger page is a data dump, and takes gigabytes once it is parsed."""
+"""Largest file that is read, in bytes. A larger page is a data dump, and takes gigabytes when parsed."""
 
 PDF_SIZE_LIMIT = 256 * 2**20
-"""Largest PDF read, in bytes: pictures take most of it."""
+"""Largest PDF that is read, in bytes: most of it is pictures."""
 
 DOCUMENT_SECONDS = 30.0
-"""Processor time that reading a document may take, beside a second for each MB of it."""
+"""Processor time that reading a document may take, plus a second per MB of it."""
 
 LINK_LIMIT = 1_000
-"""Most links kept of one document."""
+"""The most links kept per document."""
 
 URL_LIMIT = 2_000
 """Longest URL kept, in characters."""
@@ -51,7 +51,7 @@ _URL_SAFE = "%/:=&?~#+!$,;'@()*[]"
 
 @dataclass(frozen=True, slots=True)
 class Origin:
-    """Where a document comes from.
+    """The origin of a document.
 
     Attributes:
         key: names the document within its source.
@@ -71,7 +71,7 @@ class Origin:
 
 
 def max_seconds(size: int, min_seconds: float = DOCUMENT_SECONDS) -> float:
-    """Most processor time that reading a document of so many bytes may take."""
+    """Return the most processor seconds that reading a document of ``size`` bytes may take."""
     return min_seconds + size / 1_000_000
 
 
@@ -89,7 +89,7 @@ def read_document(
         found: the file.
         source_id: the source that the file belongs to.
         base_url: the address (http or https) of the source's root on the web, if any.
-        titles: what the source's pages repeat in their titles.
+        titles: what the pages of the source repeat in their titles.
         keeps_comments: whether readers' comments are part of a page's text.
 
     Raises:
@@ -116,21 +116,21 @@ def extract_page(key: str, page: bytes, suffix: str, *, keeps_comments: bool = F
     """
     try:
         return _extract(page, suffix, keeps_comments)
-    except ValueError as error:  # NotText and TooDeeplyNested, and whatever a parser says to hostile input
+    except ValueError as error:  # NotText and TooDeeplyNested, or a parser's error on hostile input
         raise UnreadableDocument(key, str(error)) from error
 
 
 def make_document(source_id: str, extract: Extract, origin: Origin, titles: SiteTitles = NO_SITE) -> Document:
-    """Make the document of what a file or an archive's entry says.
+    """Make a document from the content of a file or an archive's entry.
 
     Args:
         source_id: the source that the document belongs to.
         extract: what the file or entry says.
         origin: where it comes from.
-        titles: what the source's pages repeat in their titles.
+        titles: what the pages of the source repeat in their titles.
 
     Raises:
-        EmptyDocument: there is not a single word.
+        EmptyDocument: it has no words.
     """
     blocks = clean_blocks(extract.blocks)
     title = titles.shorten(clean_title(extract.title)) or clean_title(origin.name) or "untitled"
@@ -159,12 +159,13 @@ def make_document(source_id: str, extract: Extract, origin: Origin, titles: Site
 
 
 def is_web(url: str) -> bool:
-    """Whether a URL is one of the Web."""
+    """Whether a URL is http or https."""
     return url.startswith(("http://", "https://"))
 
 
 def _own_alternate(extract: Extract, url: str, page_url: str) -> str:
-    """The language for which a page names itself (``<link rel=alternate hreflang=fr href=…>``); '' for none, or two."""
+    """Find the language under which a page lists itself (``<link rel=alternate hreflang=fr href=…>``); '' for none, or
+    two."""
     own = {url, page_url}
     found = {
         tag
@@ -189,14 +190,14 @@ def check_web_url(url: str) -> str | None:
         parts = urlsplit(url)
         if parts.scheme not in ("http", "https") or parts.username or not _HOST.match(parts.netloc.lower()):
             return None
-        _ = parts.port  # raises for a port that is none
+        _ = parts.port  # raises for an invalid port
     except ValueError:
         return None
     return quote(parts._replace(fragment="").geturl(), safe=_URL_SAFE)
 
 
 def resolve_links(references: list[str], page_url: str, base_url: str | None = None) -> tuple[str, ...]:
-    """Return the links that stay on the site of ``page_url`` or ``base_url``: absolute, once each, in order.
+    """Return the links that stay on the site of ``page_url`` or ``base_url``: absolute, unique, in order.
 
     Args:
         references: the targets of the page's links, as written there.
@@ -217,14 +218,15 @@ def resolve_links(references: list[str], page_url: str, base_url: str | None = N
     return tuple(links)
 
 
-@lru_cache(maxsize=20_000)  # the pages of a folder refer to the same pages
+@lru_cache(maxsize=20_000)  # the pages of a folder link to the same pages
 def _resolve(base: str, reference: str) -> tuple[str, str] | None:
-    """Return host and URL of ``reference`` seen from ``base``, or None if it is no page one could open there."""
+    """Return host and URL of ``reference`` relative to ``base``, or None if it is not a page that can be opened
+    there."""
     try:
         parts = urlsplit(urljoin(base, reference))
     except ValueError:
         return None
-    # a page of the web refers to pages of the web, a file to files
+    # a web page links to web pages, a file to files
     if parts.scheme not in (("file",) if base.startswith("file:") else ("http", "https")):
         return None
     url = quote(parts.geturl().encode("utf-8", "replace"), safe=_URL_SAFE)
@@ -232,7 +234,7 @@ def _resolve(base: str, reference: str) -> tuple[str, str] | None:
 
 
 def read_bytes(found: FoundFile) -> bytes:
-    """Return the file's bytes. It may have become a link, a pipe or a different file since it was found.
+    """Return the file's bytes, even if it has become a link, a pipe or another file since it was found.
 
     Raises UnreadableDocument.
     """
@@ -274,7 +276,7 @@ def _too_large(size: int, limit: int) -> str:
 
 
 def _extract(page: bytes, suffix: str, keeps_comments: bool) -> Extract:
-    # ISO 32000 wants %PDF- at the very beginning; readers look for it in the first 1,024 bytes.
+    # ISO 32000 requires %PDF- at the very beginning; readers search for it in the first 1,024 bytes.
     if _PDF_MARK in page[: 1024 if suffix in PDF_SUFFIXES else len(_PDF_MARK)]:
         from kbjobs.content.pdf_reading import extract_pdf
 
@@ -291,10 +293,10 @@ def _extract(page: bytes, suffix: str, keeps_comments: bool) -> Extract:
 
 
 def _choose_url(found: FoundFile, canonical: str, base_url: str | None) -> tuple[str, bool]:
-    """Return the document's URL, and whether it is the one the page claims for itself.
+    """Return the document's URL, and whether it is the one that the page claims for itself.
 
-    A page may claim any address. Where the source's own is known, a claim of another host is not believed:
-    a search result must not lead the reader to a place the source's owner never named.
+    A page may claim any address. If the source's address is known, a claim of another host is not believed: a search
+    result must not lead the reader to a place that the source's owner never named.
     """
     claimed = check_web_url(canonical) if canonical else None
     if claimed and (not base_url or urlsplit(claimed).netloc.lower() == urlsplit(base_url).netloc.lower()):
@@ -305,5 +307,5 @@ def _choose_url(found: FoundFile, canonical: str, base_url: str | None) -> tuple
 
 
 def join_base(base_url: str, found: FoundFile) -> str:
-    """The URL of a file below the URL of its source's root."""
+    """Return the URL of a file below the URL of its source's root."""
     return base_url.rstrip("/") + "/" + quote(os.fsencode(found.relative))

@@ -1,4 +1,4 @@
-"""Bytes to text: which encoding a page is in, whatever it says."""
+"""Decode bytes to text: find the encoding of a page, whatever it declares."""
 
 from __future__ import annotations
 
@@ -7,13 +7,13 @@ import re
 
 from kbjobs.content.legacy_charsets import EAST_ASIAN, guess_charset
 
-_SNIFFED = 4_096  # bytes looked at for the pattern of UTF-16
-_HEAD = 65_536  # bytes looked at for a declaration: the standard says 1,024, but scripts and styles may stand before it
-_BLOCK = 512  # characters that are judged together
-_STRAY_SHARE = 0.01  # fewer NULs, or broken UTF-16, are damage to a text, more are binary content
+_SNIFFED = 4_096  # bytes searched for the pattern of UTF-16
+_HEAD = 65_536  # bytes searched for a declaration: the standard says 1,024, but scripts and styles may come first
+_BLOCK = 512  # characters judged together
+_STRAY_SHARE = 0.01  # fewer NULs, or broken UTF-16, are damage to a text; more mean binary content
 _NOISE_SHARE = 0.05  # of control characters; random bytes have twice as many
 
-# Signatures of formats that turn up under a page's name: PDF, PNG, GIF, JPEG, zip and office files, gzip, bzip2,
+# Signatures of formats found under a page's name: PDF, PNG, GIF, JPEG, zip and office files, gzip, bzip2,
 # xz, 7z, zstd, RAR, ELF, SQLite, WebAssembly, RIFF (WebP, WAV), Ogg, MP4, old office files, ZIM.
 _SIGNATURES = (
     (0, b"%PDF-"), (0, b"\x89PNG"), (0, b"GIF87a"), (0, b"GIF89a"), (0, b"\xff\xd8\xff"), (0, b"PK\x03\x04"),
@@ -29,8 +29,8 @@ _DECLARED = re.compile(
 )
 _COMMENT = re.compile(rb"<!--.*?(?:-->|\Z)", re.DOTALL)
 
-# The encodings of the WHATWG Encoding Standard, by Python's names. A closed list: a page must not be able
-# to name "zlib", "idna" or "unicode_escape". Latin-1 and ASCII mean windows-1252 on the web.
+# The encodings of the WHATWG Encoding Standard, by Python's names. A closed list, so that a page cannot
+# name "zlib", "idna" or "unicode_escape". Latin-1 and ASCII mean windows-1252 on the web.
 _ENCODINGS = frozenset(
     [
         "utf-8",
@@ -71,36 +71,36 @@ _ENCODINGS = frozenset(
 )
 _ON_THE_WEB = {"iso8859-1": "cp1252", "ascii": "cp1252", "iso8859-9": "cp1254", "gb2312": "gb18030"}
 _ON_THE_WEB |= {"tis-620": "cp874", "cp949": "euc_kr", "cp932": "shift_jis", "big5hkscs": "big5"}
-# Labels of that standard which Python does not know.
+# Labels of that standard that Python does not know.
 _LABELS = {
     "x-sjis": "shift_jis", "windows-31j": "shift_jis", "x-euc-jp": "euc_jp", "x-gbk": "gbk", "gb_2312-80": "gb18030",
     "cn-big5": "big5", "x-x-big5": "big5", "windows-949": "euc_kr", "x-cp1250": "cp1250", "x-cp1251": "cp1251",
     "x-cp1252": "cp1252", "windows-874": "cp874", "dos-874": "cp874", "iso-8859-8-i": "iso8859-8", "koi": "koi8-r",
     "koi8": "koi8-r", "x-mac-roman": "mac-roman", "unicode-1-1-utf-8": "utf-8",
 }  # fmt: skip
-# What that standard reads under a name, where Python reads less.
+# Names under which that standard reads more than Python does.
 _SUPERSETS = {"shift_jis": "cp932", "euc_kr": "cp949", "gbk": "gb18030", "big5": "big5hkscs"}
 _SEVEN_BIT = "iso2022_jp"
-_ESCAPE = b"\x1b"  # with which it begins each stretch of Japanese
-# What a byte of a text cannot be: the binary data bytes of the WHATWG MIME Sniffing Standard.
+_ESCAPE = b"\x1b"  # begins each stretch of Japanese in it
+# Bytes that text cannot have: the binary data bytes of the WHATWG MIME Sniffing Standard.
 _CONTROLS = bytes([*range(9), 0x0B, *range(0x0E, 0x1B), *range(0x1C, 0x20)])
 
 
 class NotText(ValueError):
-    """The bytes are not text in any encoding a page may be in."""
+    """The bytes are not text in any encoding of a page."""
 
 
 def decode_page(page: bytes, charset: str = "") -> str:
-    """Return ``page`` as text, by its byte order mark, its content and its declaration, in this order.
+    """Decode a page by its byte order mark, its content and its declaration, in this order.
 
-    ``charset`` is what the server says (``Content-Type: text/html; charset=…``), and counts before what the page does.
-    What is UTF-8 but for some damage is taken for UTF-8 whatever a declaration says: other encodings practically
-    never look like it. What cannot be decoded becomes U+FFFD; a few stray NUL bytes are dropped, as browsers do.
-    Raises NotText for binary content.
+    ``charset`` is from the server (``Content-Type: text/html; charset=…``), and takes precedence over the page's
+    declaration. UTF-8 with some damage is read as UTF-8 whatever a declaration says, since other encodings practically
+    never look like it. Undecodable bytes become U+FFFD; a few stray NUL bytes are dropped, as in browsers. Raises
+    NotText for binary content.
     """
     for mark, encoding in (
         (codecs.BOM_UTF8, "utf-8"),
-        (codecs.BOM_UTF32_LE, "utf-32-le"),  # before UTF-16, whose mark is its beginning
+        (codecs.BOM_UTF32_LE, "utf-32-le"),  # before UTF-16, since its mark begins like UTF-16's
         (codecs.BOM_UTF16_LE, "utf-16-le"),
         (codecs.BOM_UTF16_BE, "utf-16-be"),
     ):
@@ -136,7 +136,7 @@ def _drop_stray_nul(page: bytes) -> bytes:
 
 
 def _find_utf16(page: bytes) -> str:
-    """Recognise UTF-16 without a mark: the markup's ASCII puts the zeros at every other byte."""
+    """Recognise UTF-16 without a mark: markup in ASCII has a zero at every other byte."""
     sample = page[:_SNIFFED]
     even, odd = sample[::2].count(0), sample[1::2].count(0)
     if max(even, odd) * 4 >= len(sample) // 2 and min(even, odd) * 20 <= max(even, odd):
@@ -146,7 +146,7 @@ def _find_utf16(page: bytes) -> str:
 
 def _decode_utf16(page: bytes, encoding: str) -> str:
     text = page[: len(page) // 2 * 2].decode(encoding, "replace")
-    # that it is UTF-16 is a guess: 16-bit samples of sound have such zeros too
+    # UTF-16 is a guess here: 16-bit sound samples have such zeros too
     if "\0" in text or text.count("\ufffd") >= max(2, len(text) * _STRAY_SHARE):
         raise NotText("binary content (NUL bytes)")
     return text
@@ -159,7 +159,7 @@ def _find_declared(page: bytes) -> str:
 
 
 def _name(label: str) -> str:
-    """Return Python's name of an encoding that a page may be in, or an empty string."""
+    """Return Python's name of an allowed encoding, or an empty string."""
     label = label.strip().strip("\"'").lower()
     try:
         name = codecs.lookup(_LABELS.get(label, label)).name
@@ -170,7 +170,7 @@ def _name(label: str) -> str:
 
 
 def _decode_broken(page: bytes, declared: str) -> str:
-    """Decode what is not valid UTF-8: damaged UTF-8, or a legacy charset."""
+    """Decode bytes that are not valid UTF-8: damaged UTF-8, or a legacy charset."""
     if declared not in ("", "utf-8"):
         is_utf8 = _looks_like_utf8(page, 4 if declared in EAST_ASIAN else 1)
         return page.decode("utf-8" if is_utf8 else _SUPERSETS.get(declared, declared), "replace")
@@ -181,11 +181,11 @@ def _decode_broken(page: bytes, declared: str) -> str:
 
 
 def _looks_like_utf8(page: bytes, ratio: int) -> bool:
-    """Whether the page has ``ratio`` times as many valid multi-byte sequences as broken ones in most places.
+    """Whether most blocks with non-ASCII text have ``ratio`` times as many valid multi-byte sequences as broken ones.
 
-    Damage is in one place, a wrong charset everywhere: so blocks are counted. Those in ASCII say nothing.
+    Damage is in one place, a wrong charset is everywhere, so blocks are counted. Blocks in ASCII say nothing.
     """
-    # what an earlier program has replaced is no damage of this page
+    # a character that an earlier program replaced is not damage of this page
     text = page.replace("\ufffd".encode(), "é".encode()).decode("utf-8", "replace")
     valid = broken = 0
     for start in range(0, len(text), _BLOCK):

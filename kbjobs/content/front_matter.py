@@ -1,4 +1,4 @@
-"""The front matter of a Markdown file: the lines between two ``---`` at its beginning, as site generators read them."""
+"""Read a Markdown file's front matter: the lines between two ``---`` at its beginning, as site generators do."""
 
 from __future__ import annotations
 
@@ -15,9 +15,9 @@ _NAMES = {
 
 
 def read_front_matter(lines: list[str]) -> tuple[dict[str, list[str]], int]:
-    """Return the values of its fields by their usual names, and the index of the first line after it.
+    """Return the values of the fields by their usual names, and the index of the first line after the front matter.
 
-    Lists of YAML are understood in both forms, ``[a, b]`` and a line each; all else that YAML can be is not.
+    YAML lists are understood in both forms, ``[a, b]`` and one line each; other YAML is not.
     """
     if not lines or lines[0].rstrip() != "---":
         return {}, 0

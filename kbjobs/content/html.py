@@ -1,7 +1,7 @@
-"""An HTML page as blocks of text: the main content, without navigation, in document order.
+"""Extract an HTML page as blocks of text: the main content, without navigation, in document order.
 
-The parser is selectolax's lexbor, which does what browsers do with broken markup. The walk below keeps its
-own stack: a page may nest its tags as deep as it likes.
+The parser is selectolax's lexbor, which treats broken markup like browsers do. The walk below keeps its own stack, so
+that a page may nest its tags as deep as it likes.
 """
 
 from __future__ import annotations
@@ -37,14 +37,14 @@ from kbjobs.content.page_kind import is_documentation, is_plain, is_thread
 from kbjobs.content.readable import drop_line_numbers, has_line_numbers, read_lines, read_listing, write_formulas
 
 MAX_BLOCKS = 20_000
-"""Of a page among whose blocks is chosen: one of more is a list of data, and describing all would take gigabytes."""
+"""The most blocks to choose among: a page with more is a list of data, and describing all would take gigabytes."""
 
-_SITE_HEADER_DEPTH = 3  # a <header> so near the top of <body> is the site's, deeper it is an article's
+_SITE_HEADER_DEPTH = 3  # a <header> this near to the top of <body> is the site's; a deeper one is an article's
 
-# What a page calls furniture is content if it holds so much text that is no link …
+# Marked furniture is content if it holds this much text outside of links …
 _ARTICLES = frozenset(["article", "news"])
 _PROSE = 250  # characters
-_PROSE_SHARE = 8  # … and so many times what is kept without it
+_PROSE_SHARE = 8  # … and this many times the text that is kept without it
 _NO_TEXT = frozenset(["script", "style", "svg", "template"])
 _PASSED_OVER = frozenset([NOTHING, FURNITURE, BREAK])
 _SILENT = Block("text", 0, "")
@@ -56,10 +56,10 @@ _SELF_CLOSED = re.compile(
 
 
 def extract_html(page: bytes, *, is_xml: bool = False, keeps_comments: bool = False) -> Extract:
-    """Return title, language, claimed address, blocks and references of a page; references of the main content only.
+    """Extract title, language, claimed address, blocks and references of a page; references only from the main content.
 
     Args:
-        page: as UTF-8.
+        page: the page as UTF-8.
         is_xml: whether ``<div/>`` closes itself.
         keeps_comments: whether readers' comments are part of the text.
 
@@ -69,14 +69,14 @@ def extract_html(page: bytes, *, is_xml: bool = False, keeps_comments: bool = Fa
     reading = read_html(page, is_xml=is_xml)
     if reading.outline is None or not 0 < len(reading.outline.blocks) <= MAX_BLOCKS:
         return reading.extract
-    from kbjobs.content.block_choice import choose_main  # numpy, which pages of documentation do not need
+    from kbjobs.content.block_choice import choose_main  # imports numpy, which documentation pages do not need
 
     return replace(reading.extract, blocks=choose_main(reading.outline, reading.facts, keeps_comments=keeps_comments))
 
 
 @dataclass(frozen=True, slots=True)
 class HtmlReading:
-    """A page without its furniture. ``outline`` is None where all that it says is kept."""
+    """A page without its furniture. ``outline`` is None if all of its text is kept."""
 
     extract: Extract
     outline: Outline | None
@@ -84,11 +84,11 @@ class HtmlReading:
 
 
 def read_html(page: bytes, *, is_xml: bool = False) -> HtmlReading:
-    """Read a page as :func:`extract_html` does, but for the choice among its blocks."""
+    """Read a page as :func:`extract_html` does, except for choosing among its blocks."""
     page = prepare_page(page)
     if is_xml:
         page = _SELF_CLOSED.sub(rb"<\1\2></\1>", page)
-    is_manual = is_documentation(page)  # has no byline, and a date in its text is none of its own
+    is_manual = is_documentation(page)  # has no byline, and dates in its text are not its own
     records = not is_manual and not is_plain(page)
     tree = LexborHTMLParser(page)
     title, language, canonical = _read_head(tree)
@@ -101,7 +101,7 @@ def read_html(page: bytes, *, is_xml: bool = False) -> HtmlReading:
     if not is_manual and tree.body is not None:
         hear_text(claims, tree.body, page, title, canonical)
     blocks = found.blocks
-    if any("\xad" in block.text for block in blocks):  # soft hyphens would part words for the search
+    if any("\xad" in block.text for block in blocks):  # soft hyphens would split words for the search
         blocks[:] = [block._replace(text=block.text.replace("\xad", "")) for block in blocks]
     facts = PageFacts(title, claims.article_body, claims.about.kind in _ARTICLES, records and is_thread(page))
     extract = Extract(title, language, canonical, blocks, found.references, claims.conclude())
@@ -110,9 +110,9 @@ def read_html(page: bytes, *, is_xml: bool = False) -> HtmlReading:
 
 @dataclass(frozen=True, slots=True)
 class _Found:
-    """What a page's body says, and how many characters of no link were ``dropped`` as furniture, or more.
+    """The text of a page's body, and how many non-link characters were ``dropped`` as furniture, or more.
 
-    A short piece of it is not looked into.
+    Short pieces of furniture are counted with their links.
     """
 
     blocks: list[Block]
@@ -123,17 +123,17 @@ class _Found:
 
     @property
     def length(self) -> int:
-        """How many characters its blocks have."""
+        """The number of characters of its blocks."""
         return sum([len(block.text) for block in self.blocks])
 
     @property
     def wanted_prose(self) -> int:
-        """How many characters of prose another look must find to be believed."""
+        """The number of prose characters that another look must find to be believed."""
         return max(_PROSE, _PROSE_SHARE * self.length)
 
     @property
     def prose(self) -> int:
-        """How many characters are no link."""
+        """The number of characters outside of links."""
         return self.length - (_measure_links(self.root) if self.root is not None else 0)
 
 
@@ -142,10 +142,10 @@ def _measure_links(node: LexborNode) -> int:
 
 
 def _look_again(page: bytes, found: _Found, *, records: bool) -> _Found:
-    """Return what a page says that hides its content from those who believe its names, its tags and its styles.
+    """Read again a page whose class names, tags or styles hide its content.
 
-    The whole page may sit in a ``<div class="sidebar">``, in ``<aside>`` or in ``<noscript>``, or be hidden until a
-    script runs. That is ``found`` if there is no more text than menus and footers have.
+    The whole page may be in a ``<div class="sidebar">``, in ``<aside>`` or in ``<noscript>``, or be hidden until a
+    script runs. Returns ``found`` if the page has no more text than menus and footers have.
     """
     named = _extract_body(LexborHTMLParser(page), page, Doubt.NAMES, records=records)
     if named.prose >= found.wanted_prose or (named.blocks and not found.blocks):
@@ -201,12 +201,12 @@ def _extract_body(tree: LexborHTMLParser, page: bytes, doubt: Doubt, *, records:
         _walk(root, survey, listings, taker, is_body=is_body)
     blocks = taker.blocks
     if sum([len(block.text) for block in blocks]) < _PROSE:
-        dropped += len(body.text())  # what the walk leaves out
+        dropped += len(body.text())  # text that the walk skips
     return _Found(blocks, references, root, dropped, taker if isinstance(taker, Outline) else None)
 
 
 def _take_references(root: LexborNode) -> list[str]:
-    """Return where the anchors below ``root`` lead; those that only mark a heading (Sphinx's ¶) are removed."""
+    """Return the targets of the anchors below ``root``; anchors that only mark a heading (Sphinx's ¶) are removed."""
     references = []
     for node in root.css("a[href]"):
         attributes = node.attributes
@@ -218,13 +218,13 @@ def _take_references(root: LexborNode) -> list[str]:
 
 
 def _walk(root: LexborNode, survey: Survey, listings: frozenset[int], taker: BlockTaker, *, is_body: bool) -> None:
-    """Hand on the blocks below ``root`` in document order, each piece of text once.
+    """Pass on the blocks below ``root`` in document order, each piece of text once.
 
     Args:
         root: the element to walk.
         survey: what was found on the page.
         listings: the tables whose rows are lines of code.
-        taker: takes the blocks, and which elements they lie in.
+        taker: receives the blocks, and the elements that hold them.
         is_body: whether ``root`` is the page's whole body.
     """
     tag_codes, holders = codes(), survey.holders
@@ -263,16 +263,16 @@ def _walk(root: LexborNode, survey: Survey, listings: frozenset[int], taker: Blo
 
 
 class _BlockReader:
-    """Makes one block each of the elements that are one, and tells which are not, at the place where each stands."""
+    """Makes a block of each element that is one; whether it is one depends on its place."""
 
     def __init__(self, root: LexborNode, survey: Survey, listings: frozenset[int], *, is_body: bool) -> None:
         self._root, self._survey, self._listings, self._is_body = root, survey, listings, is_body
         self._holders = survey.holders
-        self._data_tables: set[int] = set()  # depths at which rows are lines
+        self._data_tables: set[int] = set()  # depths at which rows become lines
         self._half_of_root: int | None = None
 
     def read(self, node: LexborNode, code: int, depth: int) -> Block | None:
-        """Return the block that an element is, one without text if it says nothing; None if it holds others."""
+        """Return the element's block, without text if it says nothing; None if the element holds other blocks."""
         holds_block = bool(self._holders) and node.mem_id in self._holders
         if code == PARAGRAPH:
             return None if holds_block else Block("text", 0, " ".join(node.text().split()))
@@ -290,27 +290,27 @@ class _BlockReader:
         return _SILENT if is_left_out else None
 
     def enter(self, node: LexborNode, code: int, depth: int) -> None:
-        """Note that what follows, at this depth, is within ``node``."""
+        """Record that the following elements, at this depth, are within ``node``."""
         if code == TABLE and node.mem_id not in self._survey.layout_tables:
-            # rows lie in <tbody> and the like, one level below the table
+            # rows are in <tbody> and the like, one level below the table
             self._data_tables |= {depth, depth + 1}
 
     def leave(self, depth: int) -> None:
-        """Note that nothing more follows at this depth."""
+        """Record that nothing more follows at this depth."""
         self._data_tables.discard(depth + 1)
 
     def _is_site_header(self, depth: int) -> bool:
         return self._is_body and depth <= _SITE_HEADER_DEPTH
 
     def _is_most(self, form: LexborNode) -> bool:
-        """Whether more than half of the text is in the form, as on pages that are one."""
+        """Whether the form holds more than half of the text, as on pages that are one form."""
         if self._half_of_root is None:
             self._half_of_root = len(self._root.text()) // 2
         return len(form.text()) > self._half_of_root
 
 
 def _read_row(row: LexborNode, survey: Survey, listings: frozenset[int]) -> str:
-    """Return a table row as one line, its filled cells parted by bars."""
+    """Return a table row as one line, with bars between its non-empty cells."""
     tag_codes = codes()
     plain = (TEXT, PARAGRAPH, *IN_LINES)
     cells = []
@@ -321,7 +321,7 @@ def _read_row(row: LexborNode, survey: Survey, listings: frozenset[int]) -> str:
         if child.next is None and tag_codes.get(child.tag_id) in plain and child.mem_id not in survey.holders:
             text = " ".join(child.text().split())
         else:
-            # a cell holds no table and no listing here, so this goes one level deep
+            # this cell holds no table and no listing, so the recursion is one level deep
             within = BlockTaker()
             _walk(cell, survey, listings, within, is_body=False)
             text = " ".join([block.text for block in within.blocks])

@@ -1,4 +1,4 @@
-"""What each HTML tag is to the extraction, by lexbor's number of the tag: comparing numbers is what makes it fast."""
+"""The role of each HTML tag in the extraction, by lexbor's tag numbers, which compare fast."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ _HOLDERS_OF_BLOCKS = (
 
 @cache
 def codes() -> dict[int, int]:
-    """Return what the walk does at each tag; other tags are containers."""
+    """Return the walk's action at each tag; other tags are containers."""
     tree = LexborHTMLParser("<body>")
     named: dict[str, int] = dict.fromkeys(_INLINE.split(), IN_LINE)
     named |= HEADINGS | {"span": SPAN, "a": ANCHOR, "br": BREAK, "main": MAIN, "article": MAIN, "aside": ASIDE}
@@ -50,32 +50,32 @@ def codes() -> dict[int, int]:
 
 @cache
 def plain_tags() -> frozenset[int]:
-    """Return the tags that are so many that their attributes are only read where a page hides something."""
+    """Return tags that are so frequent that their attributes are read only if the page hides something."""
     return _numbers(_PLAIN)
 
 
 @cache
 def in_line_tags(*, with_names: bool) -> frozenset[int]:
-    """Return the tags within a line; without those that pages hide or name: <span> and <a>, if not ``with_names``."""
+    """Return the tags within a line; unless ``with_names``, without <span> and <a>, which pages hide or name."""
     wanted = IN_LINES if with_names else {IN_LINE}
     return frozenset(tag for tag, code in codes().items() if code in wanted)
 
 
 @cache
 def rowless_tags() -> frozenset[int]:
-    """Return the tags that a table of data has in none of its cells."""
+    """Return the tags that no cell of a data table contains."""
     return frozenset(tag for tag, code in codes().items() if code <= len(HEADINGS) or code in (TABLE, LISTING))
 
 
 @cache
 def block_tags() -> frozenset[int]:
-    """Return the tags that end a line of text wherever they stand."""
+    """Return the tags that end a line of text everywhere."""
     return _numbers(_BLOCKS)
 
 
 @cache
 def block_holders() -> frozenset[int]:
-    """Return the tags in which a block is nothing special."""
+    """Return the tags in which blocks are usual."""
     return _numbers(_HOLDERS_OF_BLOCKS)
 
 

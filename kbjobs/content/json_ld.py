@@ -1,4 +1,4 @@
-"""What a page says in JSON-LD: schema.org's things, those of graphs and lists too."""
+"""Read a page's JSON-LD: schema.org's things, including those in graphs and lists."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from typing import Any
 from selectolax.lexbor import LexborHTMLParser
 
 _MAX_SCRIPTS, _SCRIPT_LIMIT, _MAX_THINGS = 10, 200_000, 200
-_HOLDERS = ("@graph", "mainEntity", "mainEntityOfPage", "hasPart")  # properties whose values are things of the page
+_HOLDERS = ("@graph", "mainEntity", "mainEntityOfPage", "hasPart")  # properties with further things as values
 
 Thing = dict[str, Any]
 
@@ -18,7 +18,7 @@ _FULL_NAME = re.compile(r"([^\W\d_]+) ([^\W\d_][\w'’-]+)")
 
 
 class Things:
-    """The things that a page describes, and how they refer to each other by ``@id``."""
+    """The things that a page describes, linked to each other by ``@id``."""
 
     def __init__(self, tree: LexborHTMLParser) -> None:
         self.all = list(_read_things(tree))
@@ -29,23 +29,23 @@ class Things:
                 self._by_id[key] = thing
 
     def values(self, thing: Thing, name: str) -> list[Any]:
-        """The values of a property, which may be one or a list; a reference is followed one step."""
+        """Return the values of a property, which may be one or a list; references are followed one step."""
         value = thing.get(name)
         found = value if isinstance(value, list) else [value]
         return [self._follow(one) for one in found[:_MAX_THINGS]]
 
     def _follow(self, value: Any) -> Any:
-        """The thing that a value refers to, if it does; else the value."""
+        """Return the thing that a value refers to, or else the value."""
         if isinstance(value, dict) and "name" not in value and isinstance(value.get("@id"), str):
             return self._by_id.get(value["@id"], value)
         return value
 
     def texts(self, thing: Thing, name: str) -> list[str]:
-        """The strings among the values of a property."""
+        """Return the strings among the values of a property."""
         return [one for one in self.values(thing, name) if isinstance(one, str)]
 
     def names(self, thing: Thing, name: str) -> list[tuple[str, str]]:
-        """Pairs of name and type of a property's values: strings have no type."""
+        """Return pairs of name and type of a property's values; strings have no type."""
         found = []
         for one in self.values(thing, name):
             if isinstance(one, str):
@@ -58,13 +58,13 @@ class Things:
 
 
 def _complete(name: str, description: str) -> str:
-    """A name of one word with the second that a description begins with: "Ann", of whom "Ann Lee is a writer"."""
+    """Complete a one-word name from a description that begins with the full name: "Ann" from "Ann Lee is a writer"."""
     found = _FULL_NAME.match(description)
     return found[0] if found is not None and found[1] == name and found[2][0].isupper() else name
 
 
 def _read_things(tree: LexborHTMLParser) -> Iterator[Thing]:
-    """Every thing; what cannot be read is passed over."""
+    """Yield every thing; unreadable scripts are skipped."""
     found = 0
     for script in tree.css('script[type="application/ld+json" i]')[:_MAX_SCRIPTS]:
         try:

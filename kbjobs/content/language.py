@@ -1,6 +1,6 @@
-"""The languages there are, and which one a text is in.
+"""Language tags, and detection of a text's language.
 
-Tags are those of BCP 47 in lower case, with the two-letter code where a language has one (``en``, ``pt-br``).
+Tags are BCP 47 in lower case, with the two-letter code if the language has one (``en``, ``pt-br``).
 """
 
 from __future__ import annotations
@@ -19,21 +19,21 @@ if TYPE_CHECKING:
 
 SURE = 0.9
 """Normalised probability from which the text's language counts as known. Measured on 1,048 pages of the Python
-documentation: below it lie pages of code and of names, above it none was wrong."""
+documentation: below it were pages of code and of names, above it none was wrong."""
 
 READ_CHARACTERS = 1_500
-"""Most of a text that is looked at; takes about 0.7 milliseconds."""
+"""The most characters of a text that are examined; they take about 0.7 milliseconds."""
 
 MAX_FILTER_LANGUAGES = 50
 
 MAX_LANGUAGES = 50
-"""Languages that a count names: a page may claim any."""
+"""The most languages that a count lists, since a page may claim any."""
 
-# ISO 639-2: not a language, or not one that a reader could be asked for.
+# ISO 639-2: codes that are not a language, or none that a reader could ask for.
 _NO_LANGUAGE = frozenset({"und", "mul", "zxx", "mis", "root", "x", "i"})
 _TAG_LIMIT = 40  # characters
 _NORWEGIAN = frozenset({"no", "nb", "nn"})
-# What the detector takes for each other, or what is written alike. From its answers to the Universal Declaration of
+# Languages that the detector confuses, or that are written alike. From its answers to the Universal Declaration of
 # Human Rights in 532 languages and scripts.
 _ALIKE = (
     frozenset({"bs", "hr", "sr", "sh"}), _NORWEGIAN | {"da"}, frozenset({"id", "ms"}), frozenset({"zh", "yue", "wuu"}),
@@ -47,22 +47,22 @@ _ALIKE = (
 
 
 class Detection(NamedTuple):
-    """What the detector takes a text for: a tag, and its normalised probability."""
+    """The detector's answer for a text: a tag, and its normalised probability."""
 
     tag: str
     probability: float
 
     @property
     def is_sure(self) -> bool:
-        """Whether that may count as the language of the text."""
+        """Whether it may count as the language of the text."""
         return self.probability >= SURE
 
 
-@lru_cache(maxsize=10_000)  # a site has few, and says them on each page
+@lru_cache(maxsize=10_000)  # a site has few tags, and repeats them on each page
 def read_tag(tag: str) -> str | None:
-    """A language tag in its usual form (``eng`` is ``en``, ``pt_BR`` is ``pt-br``); None for what names no language.
+    """Normalise a language tag (``eng`` becomes ``en``, ``pt_BR`` becomes ``pt-br``); None if it names no language.
 
-    All subtags are to be in IANA's registry (RFC 5646), as langcodes has it.
+    All subtags must be in IANA's registry (RFC 5646), as langcodes has it.
     """
     from langcodes import standardize_tag, tag_is_valid
 
@@ -74,7 +74,7 @@ def read_tag(tag: str) -> str | None:
 
 
 def detect(text: str) -> Detection | None:
-    """What a text is written in; None if it has no letters. The model is part of py3langid's package."""
+    """Detect the language of a text; None if it has no letters. The model is part of py3langid's package."""
     text = text[:READ_CHARACTERS]
     if not any(character.isalpha() for character in text):
         return None
@@ -84,19 +84,19 @@ def detect(text: str) -> Detection | None:
 
 
 def detect_language(text: str) -> str | None:
-    """The language of a text, or None if the detector is not sure."""
+    """Detect the language of a text; None if the detector is not sure."""
     found = detect(text)
     return found.tag if found is not None and found.is_sure else None
 
 
 def without_region(tag: str) -> str:
-    """The language that a tag names, with its script if it names one: ``en`` for ``en-us``, ``zh-hans``."""
+    """Reduce a tag to its language, with its script if it has one: ``en`` for ``en-us``, ``zh-hans``."""
     language, *others = tag.split("-")
     return "-".join([language, *(one for one in others[:1] if len(one) == 4 and one.isalpha())])
 
 
 def count_as_one(counts: Mapping[str, int]) -> dict[str, int]:
-    """Numbers by tag, those of one language together, the largest first; of :data:`MAX_LANGUAGES` at most."""
+    """Sum counts by language, the largest first; :data:`MAX_LANGUAGES` at most."""
     together = Counter[str]()
     for tag, count in counts.items():
         together[without_region(tag)] += count
@@ -104,19 +104,19 @@ def count_as_one(counts: Mapping[str, int]) -> dict[str, int]:
 
 
 def is_detectable(tag: str) -> bool:
-    """Whether the detector knows a language, in the script that a tag names, if it names one."""
+    """Whether the detector knows a language, in the tag's script if it names one."""
     subtags = tag.split("-")
     return subtags[0] in _labels() and not any(len(subtag) == 4 for subtag in subtags[1:] if subtag.isalpha())
 
 
 def are_alike(one: str, other: str) -> bool:
-    """Whether two tags are of one language, or of two that the detector takes for each other."""
+    """Whether two tags are of one language, or of two that the detector confuses."""
     one, other = one.partition("-")[0], other.partition("-")[0]
     return one == other or any(one in group and other in group for group in _ALIKE)
 
 
 def parse_filter(text: str) -> list[str]:
-    """The tags of a language filter such as ``en`` or ``en,be``, each once; raises UsageError naming a wrong one."""
+    """Parse a language filter such as ``en`` or ``en,be`` into unique tags. Raises UsageError for an unknown one."""
     wanted: dict[str, None] = {}
     for part in text.split(","):
         code = part.strip()
@@ -136,12 +136,12 @@ def parse_filter(text: str) -> list[str]:
 
 
 def is_wanted(tag: str, wanted: list[str]) -> bool:
-    """Whether a filter keeps a language: ``en`` keeps ``en-gb``, and ``pt-br`` keeps ``pt``, which may be it."""
+    """Whether a filter keeps a language: ``en`` keeps ``en-gb``, and ``pt-br`` keeps ``pt``, which may be the same."""
     return any(f"{tag}-".startswith(f"{one}-") or f"{one}-".startswith(f"{tag}-") for one in _widened(wanted))
 
 
 def _widened(wanted: list[str]) -> Iterator[str]:
-    """Norwegian is written as Bokmål or as Nynorsk; most pages say only that it is Norwegian."""
+    """Add the other codes of Norwegian: it is written as Bokmål or Nynorsk, and most pages only say Norwegian."""
     yield from wanted
     if "no" in wanted:
         yield from ("nb", "nn")
@@ -165,6 +165,6 @@ def _identifier() -> LanguageIdentifier:
     from py3langid.langid import MODEL_FILE, LanguageIdentifier
 
     identifier = LanguageIdentifier.from_model_file(MODEL_FILE, norm_probs=True)
-    # The table comes in half precision; widened at each text, that takes half of the time. Answers are the same.
+    # The table is in half precision; converting it for each text takes half of the time. The answers are the same.
     identifier.nb_ptc = identifier.nb_ptc.astype(np.float32)
     return identifier

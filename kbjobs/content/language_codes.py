@@ -1,6 +1,6 @@
 """The two-letter codes of languages with their English names.
 
-Source: ISO 639-1, as pycountry 26.2 (Debian's iso-codes) lists them.
+Source: ISO 639-1, as listed by pycountry 26.2 (Debian's iso-codes).
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ szl uzs vec war wuu yue
 """
 
 OTHER_CODES: frozenset[str] = frozenset(_OTHERS.split())
-"""Languages without a two-letter code that are met on the web: those that py3langid 0.4 tells apart, and a few more."""
+"""Languages of the web without a two-letter code: those that py3langid 0.4 distinguishes, and a few more."""
 
 for _entry in _TABLE.split(";"):
     _code, _name = _entry.split()

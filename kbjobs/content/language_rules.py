@@ -1,7 +1,7 @@
-"""What names the language of a document, and which of that is believed.
+"""Rules that name a document's language, and which of their claims are believed.
 
-A rule counts only where it names a real language and the text does not clearly contradict it. Which rules a source as
-a whole belies is found out in :mod:`kbjobs.scanning.source_languages`.
+A rule counts only if it names a real language and the text does not clearly contradict it.
+:mod:`kbjobs.scanning.source_languages` finds the rules that a source as a whole disproves.
 """
 
 from __future__ import annotations
@@ -15,19 +15,19 @@ from kbjobs.content.document import Document
 from kbjobs.content.language import READ_CHARACTERS, Detection, are_alike, detect, is_detectable, read_tag
 
 CLEAR = 0.99
-"""Normalised probability from which a text contradicts what its page says."""
+"""Normalised probability from which a text contradicts its page's claim."""
 
 CLEAR_LETTERS = 80
 """Characters of text below which it contradicts nothing."""
 
 GLANCE, SECOND_LOOK = 100, 700
-"""Characters that are looked at where a rule names a language: the second look is taken where the first disagrees."""
+"""Characters that are examined if a rule names a language; the second number if the first look disagrees."""
 
 BY_NAME = frozenset({"folder", "file name", "title"})
-"""Rules that read what was not meant to name a language, perhaps: ``/it/`` is the IT department of many a site."""
+"""Rules that may read a name that was not meant as a language: on many sites ``/it/`` is the IT department."""
 
 _CODE = re.compile(r"[a-z]{2}\Z")
-# A code alone may be a word (is, it, no, so) or a country (be, br): with a region it is hardly anything else.
+# A code alone may be a word (is, it, no, so) or a country (be, br); with a region it is hardly anything else.
 _CODE_AND_REGION = re.compile(r"[a-z]{2,3}[-_](?:[a-z]{2}|[a-z]{4}|[0-9]{3})\Z")
 _IN_FILE_NAME = re.compile(r".\.([a-z]{2}(?:[-_][a-z]{2,4})?)\.[a-z]+\Z")  # index.pt-br.html
 _AFTER_SLASH = re.compile(r"[^\s/]/([a-z]{2,3}(?:-[a-z]{2,4})?)\Z")  # MediaWiki's subpages: Installation/pt-br
@@ -43,15 +43,17 @@ _OWN_NAMES = {
 
 
 class Claim(NamedTuple):
-    """A rule that names a language: ``page`` (its ``lang``), ``folder``, ``archive``, ``alternate``, ``file name`` or
-    ``title``."""
+    """A rule and the language that it names.
+
+    Rules are ``page`` (its ``lang``), ``folder``, ``archive``, ``alternate``, ``file name`` and ``title``.
+    """
 
     rule: str
     tag: str
 
 
 class Evidence(NamedTuple):
-    """What speaks for the language of a document: claims in the order of their weight, and what its text is taken for.
+    """The evidence for a document's language: claims in the order of their weight, and the detector's answer.
 
     ``contradicted`` are the claims that the text contradicts, as far as the detector can tell.
     """
@@ -62,14 +64,14 @@ class Evidence(NamedTuple):
 
 
 def weigh(document: Document) -> Evidence:
-    """Gather what speaks for the language of a document."""
+    """Gather the evidence for a document's language."""
     claims = tuple(dict.fromkeys(_claims_of(document)))
     text = _start_of(document, SECOND_LOOK if claims else READ_CHARACTERS)
     detected = detect(text[:GLANCE] if claims else text)
     if detected is not None and claims and len(text) > GLANCE and not are_alike(detected.tag, claims[0].tag):
         detected = detect(text)
     if claims and (detected is None or not detected.is_sure):
-        # A title page or a list of names tells little; what stands in the middle may.
+        # A title page or a list of names says little; the middle may say more.
         middle = _start_of(document, READ_CHARACTERS, skip=sum(len(block.text) for block in document.blocks) // 2)
         further = detect(middle)
         if further is not None and _contradicts(further, len(middle), claims[0]):
@@ -79,7 +81,7 @@ def weigh(document: Document) -> Evidence:
 
 
 class Verdict(NamedTuple):
-    """What a source as a whole says of the claims of its documents: some it belies, some it confirms."""
+    """What a source as a whole says about its documents' claims: it disproves some and confirms others."""
 
     dropped: frozenset[Claim] = frozenset()
     confirmed: frozenset[Claim] = frozenset()
@@ -89,10 +91,10 @@ NO_VERDICT = Verdict()
 
 
 def decide_language(evidence: Evidence, verdict: Verdict = NO_VERDICT) -> str | None:
-    """The language of a document, None if it is not known.
+    """Decide the language of a document; None if it is unknown.
 
-    The first claim that the text does not clearly contradict, or that a claim of another kind supports, or that the
-    source confirms; else what the text is taken for.
+    It is the first claim that the text does not clearly contradict, or that a claim of another rule supports, or that
+    the source confirms; otherwise the detector's answer if it is sure.
     """
     claims = [claim for claim in evidence.claims if claim not in verdict.dropped]
     for claim in claims:
@@ -103,9 +105,9 @@ def decide_language(evidence: Evidence, verdict: Verdict = NO_VERDICT) -> str | 
 
 
 def _contradicts(found: Detection, length: int, claim: Claim) -> bool:
-    """Whether a text of so many characters is in another language than claimed.
+    """Whether a text of ``length`` characters is in another language than claimed.
 
-    A bare code in a name is believed less: it is enough that the detector is sure.
+    A bare code in a name is trusted less: a sure answer of the detector is enough to contradict it.
     """
     if are_alike(found.tag, claim.tag):
         return False
@@ -115,7 +117,7 @@ def _contradicts(found: Detection, length: int, claim: Claim) -> bool:
 
 
 def _claims_of(document: Document) -> Iterator[Claim]:
-    """In the order of their weight."""
+    """Yield the claims in the order of their weight."""
     said = [Claim(rule, tag) for rule, name in document.said_languages if (tag := read_tag(name))]
     named = [Claim(rule, tag) for rule, name in _names_in(document) if (tag := read_tag(name))]
     yield from (claim for claim in said if claim.rule == "page")
@@ -125,7 +127,7 @@ def _claims_of(document: Document) -> Iterator[Claim]:
 
 
 def _names_in(document: Document) -> Iterator[tuple[str, str]]:
-    """What may name a language, by rule; a folder with a region first."""
+    """Yield names that may be languages, by rule; a folder with a region first."""
     segments = document.path.lower().split("/")
     parts = urlsplit(document.url)
     if parts.scheme in ("http", "https"):
@@ -143,7 +145,7 @@ def _names_in(document: Document) -> Iterator[tuple[str, str]]:
 
 
 def _start_of(document: Document, limit: int, skip: int = 0) -> str:
-    """The first ``limit`` characters of a document's text; without listings, if there is anything else.
+    """Take the first ``limit`` characters of a document's text, without listings if there is other text.
 
     Blocks within the first ``skip`` characters are left out.
     """
@@ -154,7 +156,7 @@ def _start_of(document: Document, limit: int, skip: int = 0) -> str:
             passed += len(block.text)
             if passed <= skip:
                 continue
-            if with_listings or "\n" not in block.text:  # line breaks are kept in listings only
+            if with_listings or "\n" not in block.text:  # only listings keep line breaks
                 pieces.append(block.text[:limit])
                 length += len(pieces[-1]) + 1
                 if length >= limit:

@@ -1,4 +1,4 @@
-"""What of an HTML page is no main text, and why: for people who doubt what was kept."""
+"""List the text of an HTML page that is not main text, with the reasons, for people who doubt the choice."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from kbjobs.content.html import MAX_BLOCKS, HtmlReading, read_html
 from kbjobs.content.nesting import prepare_page
 
 FURNITURE = "marked as furniture"
-"""Why a line is left out that lies in navigation, a footer or the like, is hidden, or outside the main element."""
+"""The reason for a line in navigation, a footer or the like, in a hidden element, or outside the main element."""
 
 _UNSEEN = "script,style,template,noscript,svg,iframe,object,select,textarea,button"
 _MAX_LINES = 5_000
@@ -25,11 +25,11 @@ class LeftOutText(NamedTuple):
 
 
 def list_left_out(page: bytes, is_xml: bool = False, keeps_comments: bool = False) -> list[LeftOutText]:
-    """The text of a page that is not kept, in the order of the page.
+    """List the text of a page that is not kept, in the order of the page.
 
     Args:
-        page: as UTF-8.
-        is_xml, keeps_comments: as of :func:`kbjobs.content.html.extract_html`.
+        page: the page as UTF-8.
+        is_xml, keeps_comments: as in :func:`kbjobs.content.html.extract_html`.
 
     Raises:
         TooDeeplyNested: the page is made to keep the parser busy.
@@ -52,14 +52,14 @@ def list_left_out(page: bytes, is_xml: bool = False, keeps_comments: bool = Fals
         else:
             found.append(LeftOutText(*improbable[at]))
             del improbable[at]
-            kept += f"\n{found[-1].text}"  # its other lines are told with it
+            kept += f"\n{found[-1].text}"  # its other lines are reported with it
         if len(found) == _MAX_LINES:
             break
     return found
 
 
 def _judge(reading: HtmlReading, keeps_comments: bool) -> tuple[list[tuple[str, str]], str]:
-    """The blocks that are not kept, with the reason, and the text of the others."""
+    """Find the blocks that are not kept, with reasons, and the text of the others."""
     blocks = reading.extract.blocks
     improbable: list[tuple[str, str]] = []
     if reading.outline is not None and 0 < len(blocks) <= MAX_BLOCKS:

@@ -1,8 +1,8 @@
-"""Which legacy charset a page without a trustworthy declaration is in.
+"""Guess the legacy charset of a page without a trustworthy declaration.
 
-Every charset is a guess at what the page's characters are. The one under which they are the least surprising wins:
-each character costs about the logarithm (in bits) of how many it is one of. That a byte is a letter says little,
-that most letters are those which the language uses most says a lot.
+Every charset is a guess at the page's characters. The one under which they are least surprising wins: each character
+costs about the logarithm (in bits) of the size of its group. That a byte is a letter says little; that most letters are
+the language's most frequent ones says a lot.
 """
 
 from __future__ import annotations
@@ -13,11 +13,11 @@ from collections.abc import Collection, Iterable
 from functools import cache
 from typing import NamedTuple
 
-_SAMPLE = 65_536  # bytes that are decoded by each charset
+_SAMPLE = 65_536  # bytes that are decoded with each charset
 _LEAD_IN = 4_096  # of them before the first that is not ASCII
 
-# The characters that make up most of a text. The Latin charsets are not told apart: that is a coin toss on a short
-# page, and there the web's default holds, windows-1252.
+# The characters that make up most of a text. The Latin charsets are not distinguished: on a short page that would
+# be a coin toss, so the web's default applies, windows-1252.
 _LATIN = "éèàäöüßñçóíáúãõêâôåøæðþý’“”–«»…°©\xa0"
 _CYRILLIC = "оеаинтсрвлкмдпуяі"
 _GREEK = "αοιετνσρηυπκμλίςάό"
@@ -29,14 +29,14 @@ _TRADITIONAL = "的一是不在了有和人這中大為上個國我以要他時�
 _HANGUL = "이다의는에을가은로하고를지기한사도리어서자시인아대해과정수있일부나그전제으모보"
 
 EAST_ASIAN = frozenset(["shift_jis", "euc_jp", "gbk", "gb18030", "big5", "euc_kr"])
-"""The charsets in which most characters are two bytes, which now and then look like UTF-8."""
+"""Charsets with mostly two-byte characters, which sometimes look like UTF-8."""
 
 _EUC_TRAILS = range(0xA1, 0xFF)
 _BIG5_TRAILS = (*range(0x40, 0x7F), *_EUC_TRAILS)
 
 _ASCII_BITS = 5.0
-_NEIGHBOUR_BITS = 6.0  # a letter beside one that it is seldom beside
-_HEAD_START = 8.0  # of windows-1252: as if a few letters spoke for it beforehand
+_NEIGHBOUR_BITS = 6.0  # a letter next to one that it seldom follows
+_HEAD_START = 8.0  # for windows-1252: as if a few letters spoke for it beforehand
 
 _WIDE = re.compile(rb"[\x80-\xff]")
 _LETTER_BESIDE_LETTER = re.compile(rb"[\xc0-\xff](?=[\xc0-\xff])")
@@ -44,7 +44,7 @@ _LETTER_BESIDE_ASCII = re.compile(rb"(?<=[A-Za-z])[\xc0-\xff]|[\xc0-\xff](?=[A-Z
 
 
 class _Charset(NamedTuple):
-    """What a charset's characters cost in bits: the typical ones, those in common use, others, and what is broken."""
+    """The cost in bits of a charset's characters: typical ones, common ones, others, and broken ones."""
 
     typical: str
     common: Collection[str]
@@ -54,9 +54,9 @@ class _Charset(NamedTuple):
 def guess_charset(page: bytes, *, may_be_utf8: bool) -> str:
     """Return Python's name of the likeliest charset of a page that is not valid UTF-8.
 
-    It is windows-1252 if no other stands out. Only a stretch of the page is looked at, from the first byte on
-    that is not ASCII. ``may_be_utf8`` says that the page looks like damaged UTF-8; then this is the alternative to
-    the charsets of East Asia, whose pairs of bytes can look so too.
+    It is windows-1252 unless another stands out. Only a stretch of the page around the first non-ASCII byte is
+    examined. ``may_be_utf8``: the page looks like damaged UTF-8, which then is the alternative to the charsets of East
+    Asia, whose byte pairs can look the same.
     """
     first = _WIDE.search(page)
     start = max(0, first.start() - _LEAD_IN) if first else 0
@@ -66,7 +66,7 @@ def guess_charset(page: bytes, *, may_be_utf8: bool) -> str:
     if may_be_utf8:
         costs["utf-8"] = _cost(sample, "utf-8", charsets["utf-8"])
     else:
-        # accented letters stand among plain ones, letters of other scripts among themselves
+        # accented letters are among plain ones, letters of other scripts among themselves
         costs["cp1252"] = _cost(sample, "cp1252", charsets["cp1252"]) - _HEAD_START
         costs["cp1252"] += len(_LETTER_BESIDE_LETTER.findall(sample)) * _NEIGHBOUR_BITS
         beside_ascii = len(_LETTER_BESIDE_ASCII.findall(sample)) * _NEIGHBOUR_BITS
@@ -100,7 +100,7 @@ def _charsets() -> dict[str, _Charset]:
         "cp1255": _HEBREW,
         "cp1256": _ARABIC,
     }
-    # The rows with signs, kana, and the first level of ideographs or the syllables of each standard.
+    # The rows with symbols, kana, and each standard's first level of ideographs or syllables.
     jis = _decode_rows("euc_jp", (*range(0xA1, 0xA6), *range(0xB0, 0xD0)), _EUC_TRAILS)
     rows = {
         "shift_jis": (_KANA, jis),
@@ -117,6 +117,6 @@ def _charsets() -> dict[str, _Charset]:
 
 
 def _decode_rows(charset: str, leads: Iterable[int], trails: Collection[int]) -> frozenset[str]:
-    """Return the characters whose first and second bytes these are."""
+    """Return the characters with these first and second bytes."""
     pairs = (bytes((lead, trail)) for lead in leads for trail in trails)
     return frozenset("".join(pair.decode(charset, "ignore") for pair in pairs))

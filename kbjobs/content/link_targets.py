@@ -1,4 +1,4 @@
-"""Which document a link leads to: one form for all the ways to write a page's address."""
+"""Find the document that a link leads to: one form for all spellings of a page's address."""
 
 from __future__ import annotations
 
@@ -12,10 +12,10 @@ _INDEX_PAGES = ("/index.html", "/index.htm", "/index.xhtml")
 
 
 def address_key(url: str) -> str:
-    """A form of ``url`` that is equal for all spellings of one page's address.
+    """Return a form of ``url`` that is equal for all spellings of one page's address.
 
-    Fragment and scheme are left out (http and https serve the same pages), the host is in lower case, quoting is
-    undone, and a folder stands for its index page.
+    Fragment and scheme are dropped (http and https serve the same pages), the host is in lower case, quoting is undone,
+    and a folder stands for its index page.
     """
     try:
         parts = urlsplit(url)
@@ -31,6 +31,6 @@ def address_key(url: str) -> str:
 
 
 def addresses_of(found: FoundFile, base_url: str) -> list[str]:
-    """The URLs under which a file's neighbours link to it: its place below the base URL, and its path."""
+    """Return the URLs under which neighbours link to a file: its place below the base URL, and its path."""
     path = "file://" + quote(os.fsencode(found.path))
     return [join_base(base_url, found), path] if base_url else [path]

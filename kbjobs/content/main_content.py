@@ -1,6 +1,7 @@
-"""Which elements of a page are its main content, and which are furniture: navigation, banners, what is hidden.
+"""Find the main content of a page, and its furniture: navigation, banners, hidden elements.
 
-CSS selectors for all of this take ten times as long as the one pass below: lexbor tries each one at each element.
+CSS selectors for all of this take ten times as long as the single pass below, since lexbor tries each one at each
+element.
 """
 
 from __future__ import annotations
@@ -27,7 +28,7 @@ from kbjobs.content.html_tags import (
     rowless_tags,
 )
 
-# The class names are those of Sphinx, Read the Docs, DocBook, MediaWiki, Bootstrap and WordPress.
+# Class names of Sphinx, Read the Docs, DocBook, MediaWiki, Bootstrap and WordPress.
 _FURNITURE_ROLES = frozenset(
     [
         "navigation",
@@ -79,13 +80,13 @@ _FURNITURE_NAMES = frozenset(
         "mw-navigation",
     ]
 )
-# An <aside> that belongs to the text, as Sphinx writes its footnotes; "doc-…" are the roles of DPUB-ARIA.
+# Names of an <aside> that belongs to the text, as Sphinx's footnotes do; "doc-…" are the roles of DPUB-ARIA.
 _NOTES = frozenset(["footnote", "footnotes", "footnote-list", "endnotes", "admonition", "note", "topic", "callout"])
 _NOT_DISPLAYED = re.compile(r"(?:display\s*:\s*none|visibility\s*:\s*hidden)", re.IGNORECASE)
-_HIDING = frozenset(["hidden", "aria-hidden", "style"])  # attributes by which an element may be
+_HIDING = frozenset(["hidden", "aria-hidden", "style"])  # attributes that may hide an element
 _TELLING = _HIDING | {"class", "id", "role"}
 _SIGNS_OF_FURNITURE_IN_LINE = (b"hidden", b"noprint", b"display:none", b"display: none", b"mw-editsection")
-_TOP = 32_768  # bytes in which a link that skips the navigation stands
+_TOP = 32_768  # bytes at the start in which a link that skips the navigation may be
 
 _MAIN_NAMES = frozenset(
     [
@@ -103,23 +104,23 @@ _MAIN_NAMES = frozenset(
         "document",
     ]
 )
-_CONTENT_IDS = ("content", "mw-content-text")  # what holds one of these is furniture by name only, and kept
+_CONTENT_IDS = ("content", "mw-content-text")  # an element that holds one is furniture only by name, and is kept
 _CANDIDATE_LIMIT = 40
-_INNER_SHARE = 0.8  # a smaller candidate is taken when it holds this much of the largest one's text
-_BODY_SHARE = 0.3  # a candidate with less of the body's text than this is not the content …
-_EQUAL_SHARE = 0.5  # where another one apart from it has so much of its text, both are content: a list of articles
+_INNER_SHARE = 0.8  # a smaller candidate is chosen if it holds this share of the largest one's text
+_BODY_SHARE = 0.3  # a candidate with a smaller share of the body's text is not the content …
+_EQUAL_SHARE = 0.5  # if a separate candidate has this share of its text, both are content: a list of articles
 _CLIMB_LIMIT = 10
 _MANY_LINKS = 5
-_LINK_LIST = 0.6  # a list of so many links, with this much of its text, is one of links …
-_LINK_PAGE = 0.5  # … unless more than this of all the page is, or less than …
+_LINK_LIST = 0.6  # a list with that many links, which make up this share of its text, is a list of links …
+_LINK_PAGE = 0.5  # … unless links are more than this share of the whole page, or less than …
 _FEW_LINKS = 0.05
 _INDEX_LINKS = 1_000  # more make an index
 _LIST_TAGS = frozenset(["div", "ul", "ol", "table", "tbody", "tr", "td", "section", "center", "p"])
-_MAIN_LENGTH = 250  # … unless the page says so itself (<main>) and it has at least so many characters
+_MAIN_LENGTH = 250  # … unless the page marks it (<main>) and it has at least that many characters
 
 
 class Doubt(IntEnum):
-    """What is not believed of what a page says of its parts: nothing, its names, or also its tags and what it hides."""
+    """What is not believed of a page's markup: nothing, class names, or also tags and hiding."""
 
     NONE = 0
     NAMES = 1
@@ -128,10 +129,11 @@ class Doubt(IntEnum):
 
 @dataclass(slots=True)
 class Survey:
-    """What one pass over the page's elements finds.
+    """The result of one pass over the page's elements.
 
-    ``holders`` are the elements that hold a block where a line of text is usual, ``layout_tables`` those that hold a
-    table, listing or heading; both by ``mem_id``. A candidate comes with whether the page calls it the main content.
+    ``holders`` are elements that hold a block where a line of text is usual, ``layout_tables`` elements that hold a
+    table, listing or heading; both by ``mem_id``. Each candidate has a flag: whether the page calls it the main
+    content.
     """
 
     furniture: list[LexborNode] = field(default_factory=list)
@@ -144,17 +146,17 @@ class Survey:
 
 
 def survey_body(body: LexborNode, page: bytes, doubt: Doubt) -> Survey:
-    """Look once at each element of a page's body.
+    """Examine each element of a page's body once.
 
     Args:
         body: the element to look below.
         page: the page's markup.
-        doubt: how much of what the markup says of its parts not to believe.
+        doubt: how much of the markup's claims about its parts not to believe.
     """
     tag_codes, blocks, usual_holders = codes(), block_tags(), block_holders()
     rowless = rowless_tags()
     look_closely = b"skip" in page[:_TOP] or any(sign in page for sign in _SIGNS_OF_FURNITURE_IN_LINE)
-    # the attributes of paragraphs and cells are worth their time only where something is hidden
+    # reading the attributes of paragraphs and cells only pays if something is hidden
     skipped = in_line_tags(with_names=False) if look_closely else in_line_tags(with_names=True) | plain_tags() - blocks
     plain = frozenset() if look_closely else plain_tags()
     survey = Survey()
@@ -181,7 +183,7 @@ def survey_body(body: LexborNode, page: bytes, doubt: Doubt) -> Survey:
         if tag not in plain and (not _TELLING.isdisjoint(attributes := node.attributes) or code in (MAIN, ASIDE)):
             claims.hear(node, code, attributes)
     claims.resolve()
-    # the usual case is a search form in a menu, which goes with the menu
+    # usually this is a search form in a menu, which is removed with the menu
     dropped = {node.mem_id for node in survey.furniture}
     survey.holders = _mark_above(misplaced, dropped)
     survey.has_tables = any(tag_codes[node.tag_id] == TABLE for node in not_rows)
@@ -191,7 +193,7 @@ def survey_body(body: LexborNode, page: bytes, doubt: Doubt) -> Survey:
 
 
 class _Claims:
-    """What the elements of a page say that they are: furniture or the main content, by tag, role, class and id."""
+    """What elements claim to be, by tag, role, class and id: furniture or the main content."""
 
     def __init__(self, survey: Survey, body: LexborNode, doubt: Doubt) -> None:
         self._survey = survey
@@ -202,8 +204,8 @@ class _Claims:
         self._contents: list[LexborNode] = []
 
     def hear(self, node: LexborNode, code: int | None, attributes: dict[str, str | None]) -> None:
-        """Take what an element says of itself."""
-        if node.mem_id == self._body_id:  # <body hidden> is how some frameworks wait for their scripts
+        """Record an element's claim."""
+        if node.mem_id == self._body_id:  # <body hidden>: some frameworks hide it until their scripts run
             return
         names = (attributes.get("class") or "").split()
         names.append(attributes.get("id") or "")
@@ -222,7 +224,7 @@ class _Claims:
                 self._contents.append(node)
 
     def resolve(self) -> None:
-        """Add to the furniture what is so by name, but for what holds the content."""
+        """Add elements to the furniture that are named so, except those that hold the content."""
         holds_content = _mark_above(self._contents, set())
         self._survey.furniture += [
             node for node in self._named if node.tag in ("a", "span") or node.mem_id not in holds_content
@@ -230,7 +232,7 @@ class _Claims:
 
 
 def _mark_above(nodes: Iterable[LexborNode], dropped: set[int]) -> set[int]:
-    """Return the elements above ``nodes``, but for nodes in what is dropped. No element is stepped on twice."""
+    """Return the elements above ``nodes``, except for nodes in dropped elements. No element is visited twice."""
     marked: set[int] = set()
     lost = set(dropped)
     for node in nodes:
@@ -256,9 +258,9 @@ def _is_hidden(attributes: dict[str, str | None]) -> bool:
 
 
 def find_main(body: LexborNode, candidates: list[tuple[LexborNode, bool]]) -> LexborNode:
-    """Return the element that holds the main content, judged by the length of its text; else ``body``.
+    """Return the element that holds the main content, judged by the length of its text, or else ``body``.
 
-    Each candidate comes with whether the page itself calls it the main content.
+    Each candidate has a flag: whether the page itself calls it the main content.
     """
     if not candidates:
         return body
@@ -285,7 +287,7 @@ def _lies_within(node: LexborNode, outer: int) -> bool:
 
 
 def _climb(node: LexborNode, length: int, body: LexborNode) -> LexborNode:
-    """Return the element above ``node`` that has so much text; ``body`` if it is far above."""
+    """Return the nearest element above ``node`` with that much text; ``body`` if it is far above."""
     for _ in range(_CLIMB_LIMIT):
         above = node.parent
         if above is None or above.mem_id == body.mem_id:
@@ -297,9 +299,9 @@ def _climb(node: LexborNode, length: int, body: LexborNode) -> LexborNode:
 
 
 def drop_link_lists(body: LexborNode) -> None:
-    """Take out what is little but links, if no part is said to be the content: menus, boxes of related pages.
+    """Remove elements that are mostly links, such as menus and boxes of related pages, if no part is marked as content.
 
-    A list right below a heading stays, and so does everything where most of the page is links, or little.
+    A list right below a heading stays, and everything stays if links make up most of the page, or little of it.
     """
     links = body.css("a")
     if not _MANY_LINKS <= len(links) <= _INDEX_LINKS:

@@ -1,29 +1,29 @@
-"""A guard before the HTML parser: what is left out, or refused, of pages made to keep it busy for minutes."""
+"""A guard before the HTML parser: cuts or refuses pages made to keep it busy for minutes."""
 
 from __future__ import annotations
 
 import re
 
 # lexbor looks through the open elements at every tag, so its time grows with tags times depth: 100,000
-# nested <div> take 10 s, 10,000 take 0.1 s. Elements whose end is implied do not pile up.
+# nested <div> take 10 s, 10,000 take 0.1 s. Elements with an implied end do not pile up.
 _TAG = re.compile(
     rb"<(/?)(?!(?:p|li|d[td]|t[rdh]|tbody|thead|tfoot|option|br|hr|img|input|link|meta|wbr|col|source|area)\b)"
     rb"[a-zA-Z]",
     re.IGNORECASE,
 )
 _FEW_TAGS = 30_000
-_WORK_LIMIT = 500_000_000  # sum of the depths at every tag; about 1 s, and a page is parsed up to three times
+_WORK_LIMIT = 500_000_000  # sum of the depths at all tags; about 1 s, and a page is parsed up to three times
 
 
 MAX_ATTRIBUTES = 1_000
-"""Of one tag. lexbor compares each with all before it: 80,000 take 37 s, 1,000 a few milliseconds (measured)."""
+"""Of one tag. lexbor compares each one with all before it: 80,000 take 37 s, 1,000 a few milliseconds (measured)."""
 
 MAX_TAGS = 2_000_000
-"""Of one page; the longest pages of manuals have some hundred thousand."""
+"""Of one page; the longest manual pages have some hundred thousand."""
 
-_LONG_TAG = 2 * MAX_ATTRIBUTES  # bytes; an attribute is a letter and a space at least
+_LONG_TAG = 2 * MAX_ATTRIBUTES  # bytes; an attribute has at least a letter and a space
 _BETWEEN = re.compile(rb"[\s/]+[^\s/]|\"[^\"]*\"?|'[^']*'?")
-_MARKS_OF_ATTRIBUTES = (b" ", b"\n", b"\t", b"\r", b"\f", b"/", b'"', b"'")  # one before each, at least
+_MARKS_OF_ATTRIBUTES = (b" ", b"\n", b"\t", b"\r", b"\f", b"/", b'"', b"'")  # at least one precedes each attribute
 _OPENING = re.compile(rb"<[a-zA-Z]")
 
 
@@ -32,12 +32,12 @@ class TooDeeplyNested(ValueError):
 
 
 def prepare_page(page: bytes) -> bytes:
-    """The page without attributes beyond :data:`MAX_ATTRIBUTES` and tags beyond :data:`MAX_TAGS`.
+    """Return the page without attributes beyond :data:`MAX_ATTRIBUTES` and tags beyond :data:`MAX_TAGS`.
 
-    It takes time in proportion to the page's length. A page may be written so that more get through: its parser has a
-    limit of time as well. Raises TooDeeplyNested for a page that would take all of that.
+    The time is proportional to the page's length. A crafted page may get more through, so its parser has a time limit
+    as well. Raises TooDeeplyNested for a page that would use up that limit.
     """
-    # Pages with few tags are not looked at.
+    # Pages with few tags are not examined.
     tags = page.count(b"<") if len(page) > _FEW_TAGS * len(b"<b>") else 0
     if tags > MAX_TAGS:
         page = page[: len(page) - len(page.split(b"<", MAX_TAGS + 1)[-1]) - 1]
@@ -48,7 +48,7 @@ def prepare_page(page: bytes) -> bytes:
 
 
 def _cut_long_tags(page: bytes) -> bytes:
-    # A tag ends at ">", mostly. A long one has a whole window of half its length without that.
+    # A tag mostly ends at ">". A long one has a whole window of half its length without it.
     window = _LONG_TAG // 2
     pieces: list[bytes] = []
     taken = start = 0
@@ -67,7 +67,7 @@ def _cut_long_tags(page: bytes) -> bytes:
 
 
 def _cut_attributes(piece: bytes) -> bytes:
-    """What stands before a ``>``, without the attributes that its tag has too many of."""
+    """Return the text before a ``>``, without the attributes beyond the limit."""
     opening = _OPENING.search(piece)
     if opening is None or sum(map(piece[opening.end() :].count, _MARKS_OF_ATTRIBUTES)) <= MAX_ATTRIBUTES:
         return piece
@@ -80,7 +80,7 @@ def _cut_attributes(piece: bytes) -> bytes:
 
 
 def measure_work(page: bytes) -> int:
-    """Return the sum of the nesting depths at every tag: what lexbor's time may grow with."""
+    """Return the sum of the nesting depths at all tags, with which lexbor's time may grow."""
     depth = work = 0
     for slash in _TAG.findall(page):
         if slash:

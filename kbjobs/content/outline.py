@@ -1,4 +1,4 @@
-"""A page as its blocks and the elements that hold them: what the choice of its main text is made by."""
+"""A page as its blocks and the elements that hold them: the basis for choosing its main text."""
 
 from __future__ import annotations
 
@@ -15,13 +15,13 @@ _CELLS = frozenset(["td", "th"])
 
 @dataclass(frozen=True, slots=True)
 class PageFacts:
-    """What is known of a page besides its blocks.
+    """What is known about a page besides its blocks.
 
     Args:
-        title: the page's.
-        article_body: the text that it gives of itself in JSON-LD, white space folded; '' if none.
+        title: the page's title.
+        article_body: the article text that it gives in JSON-LD, white space folded; '' if none.
         is_article: whether it calls itself an article.
-        is_thread: whether it is one of a forum, or of questions and answers.
+        is_thread: whether it is a thread of a forum, or of questions and answers.
     """
 
     title: str = ""
@@ -31,17 +31,17 @@ class PageFacts:
 
 
 class BlockTaker:
-    """Takes the blocks of a page one after the other, and nothing else."""
+    """Collects the blocks of a page one after the other, and nothing else."""
 
     def __init__(self) -> None:
         self.blocks: list[Block] = []
         self.run: list[str] = []
         """The text since the last block began or ended …"""
         self.linked_run = 0
-        """… and how many characters of it are links."""
+        """… and how many of its characters are links."""
 
     def end_run(self) -> None:
-        """Make a block of the text that has run up to here, if it says anything; the next begins empty."""
+        """Make a block of the running text, unless it is empty, and start a new run."""
         if self.run:
             if text := " ".join("".join(self.run).split()):
                 self.add(Block("text", 0, text), 0, self.linked_run, None)
@@ -49,22 +49,22 @@ class BlockTaker:
             self.linked_run = 0
 
     def enter(self, node: LexborNode) -> None:
-        """Note that what follows is within ``node``."""
+        """Record that the following elements are within ``node``."""
 
     def leave(self) -> None:
-        """Note that nothing more follows in the element last entered."""
+        """Record that the element last entered has ended."""
 
     def count_links(self, node: LexborNode) -> int:
-        """How many characters of an element within a line, or of one that is a block, are links."""
+        """Return how many characters of links an inline element or a block element has."""
         return 0
 
     def add(self, block: Block, code: int, linked: int, node: LexborNode | None) -> None:
-        """Take the next block.
+        """Add the next block.
 
         Args:
-            block: what it says.
-            code: of its tag; 0 for a line of text.
-            linked: characters of links in it.
+            block: the block.
+            code: the code of its tag; 0 for a line of text.
+            linked: the characters of links in it.
             node: its element, if it is one.
         """
         self.blocks.append(block)
@@ -74,16 +74,16 @@ class Outline(BlockTaker):
     """The blocks with the elements that hold them. Holders are numbered in document order; the outermost is 0.
 
     Args:
-        root: the element that is walked.
+        root: the element to walk.
     """
 
     def __init__(self, root: LexborNode) -> None:
         super().__init__()
         self.elements: list[LexborNode | None] = []
-        """Of each block; None for a line of text within its holder."""
+        """The element of each block; None for a line of text within its holder."""
         self.codes: list[int] = []
         self.linked: list[int] = []
-        """How many characters of each block are links."""
+        """The characters of links in each block."""
         self.places: list[int] = []
         """The holder of each block."""
         self.holders: list[LexborNode] = [root]
@@ -111,7 +111,7 @@ class Outline(BlockTaker):
 
 
 def _measure_links(root: LexborNode) -> dict[int, int]:
-    """Characters of links in the elements that are blocks or lie within one, by ``mem_id``."""
+    """Count characters of links in elements that are blocks or within one, by ``mem_id``."""
     tag_codes = codes()
     links: dict[int, int] = {}
     ends = {PARAGRAPH, ROW, LISTING, *HEADINGS.values()}

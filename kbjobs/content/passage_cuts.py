@@ -1,8 +1,8 @@
-"""Where a document is best cut: passages that are full, and end where the text itself pauses.
+"""Find the best cuts of a document: passages that are well filled and end where the text itself pauses.
 
-The units are sentences, short paragraphs and headings, in order. All ways to cut them are compared at once: what a
-passage leaves free of the window costs its square, so that few passages are made and like ones, and a cut costs the
-more the closer together it tears what belongs together.
+The units are sentences, short paragraphs and headings, in order. All possible cuts are compared at once: the free share
+of a passage's window costs its square, which favours few passages of similar length, and a cut costs more the more
+closely related the parts are that it separates.
 """
 
 from __future__ import annotations
@@ -14,18 +14,18 @@ from typing import NamedTuple
 
 
 class Cut(IntEnum):
-    """What a passage that begins with a unit would cut off before it."""
+    """What a cut before a unit separates."""
 
     SECTION = 0
     PARAGRAPH = 1
     SENTENCE = 2
     WORD = 3  # between two words
     LETTER = 4  # within a word
-    HEADING = 5  # from the text it stands over
+    HEADING = 5  # from the text below it
 
 
 class Unit(NamedTuple):  # a large page has thousands
-    """A part of a block that is not cut any further: ``tokens`` without special ones, what a joint takes included."""
+    """A part of a block that is not cut further. ``tokens`` excludes special tokens and includes the joint's."""
 
     block: int
     start: int
@@ -36,25 +36,25 @@ class Unit(NamedTuple):  # a large page has thousands
 
 
 _PRICES = {Cut.SECTION: 0.0, Cut.PARAGRAPH: 0.02, Cut.SENTENCE: 0.06, Cut.WORD: 0.2, Cut.LETTER: 0.4, Cut.HEADING: 0.6}
-"""What a cut costs, where an empty passage costs 1."""
+"""The cost of a cut; an empty passage costs 1."""
 
 _HEADINGS_ALONE = 1.0
 _FULL = 0.85
-"""A passage below this share of its room is filled up with what stands beside it in its section."""
+"""A passage below this share of its room is filled up with its neighbours from the same section."""
 
 
 def pack(units: Sequence[Unit], room: int) -> list[tuple[int, int]]:
-    """Cut units into passages of at most ``room`` tokens; a unit that is larger is a passage of its own.
+    """Cut units into passages of at most ``room`` tokens; a larger unit is a passage of its own.
 
-    Returns the first and the last unit (exclusive) of each passage. Every unit is in one; where a document has too
-    little text for its number of passages, neighbours share some.
+    Returns the first and the last unit (exclusive) of each passage. Every unit is in one; if a document has too little
+    text for its number of passages, neighbours share some.
     """
     spans = _cut(units, room)
     return spans if len(spans) < 2 else [_fill_up(units, first, end, room) for first, end in spans]
 
 
 def _cut(units: Sequence[Unit], room: int) -> list[tuple[int, int]]:
-    """The cheapest way to cut, found from the end of the document backwards."""
+    """Find the cheapest cuts, from the end of the document backwards."""
     count = len(units)
     sizes = [unit.tokens for unit in units]
     price = [_PRICES[unit.cut] for unit in units] + [0.0]

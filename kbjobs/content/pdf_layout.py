@@ -1,4 +1,4 @@
-"""Lines on pages as blocks of text: running heads dropped, lines joined to paragraphs, headings put in their places."""
+"""Turn lines on pages into blocks of text: drop running heads, join lines to paragraphs, place headings."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from kbjobs.content.document import Block
 
 
 class PageLine(NamedTuple):
-    """A line as it stands on its page, in points: ``height`` from the bottom, ``size`` of its font.
+    """A line on its page, in points: ``height`` from the bottom, ``size`` of its font.
 
     Its text ends with U+FFFE, U+00AD or "-" if a word continues on the next line.
     """
@@ -27,7 +27,7 @@ class PageLine(NamedTuple):
 
 
 class OutlineEntry(NamedTuple):
-    """An entry of the outline: ``level`` 1-6, ``page`` from 0, ``height`` in points from the bottom, if it is known."""
+    """An entry of the outline: ``level`` 1-6, ``page`` from 0, ``height`` in points from the bottom, if known."""
 
     level: int
     title: str
@@ -40,21 +40,21 @@ class _Paragraph(NamedTuple):
     lines: list[str]
 
 
-_PAGES_WITH_HEADS = 4  # of fewer pages nothing is dropped
+_PAGES_WITH_HEADS = 4  # documents with fewer pages keep everything
 _SAME_HEIGHT = 2  # points
-_EDGE_ROWS = 3  # rows at the top, and as many at the bottom, that may be running heads
-_NEAR = 2  # pages: left and right pages may have heads of their own
-_REPEATS = 3  # pages on which a running head stands at least
-_PLACE_ROWS = 5  # a place is one for heads if it is filled on at least so many pages …
-_PLACE_SHARE = 0.6  # … of which at least so many share their first or last words with a page nearby
+_EDGE_ROWS = 3  # rows at the top, and the same number at the bottom, that may be running heads
+_NEAR = 2  # pages: left and right pages may have different heads
+_REPEATS = 3  # pages on which a running head must occur
+_PLACE_ROWS = 5  # a place holds heads if it is filled on at least that many pages …
+_PLACE_SHARE = 0.6  # … of which at least this share has the same first or last words as a page nearby
 _HEADING_LINES = 3
 _NUMBERING = 14  # letters of "Chapter 12", "Abschnitt 3.2" or "A" before a heading
 
 _WIDE_GAP = 1.35  # of the page's usual distance between lines: a new paragraph
-_FAR_GAP = 3  # of the size of the font: another part of the page
+_FAR_GAP = 3  # of the font size: another part of the page
 _OTHER_SIZE = 1.12
-_FULL_LINE = 0.85  # of how far right the page's text reaches
-_MARGIN_LINES = 4  # fewer lines do not show how far the text reaches
+_FULL_LINE = 0.85  # of how far right the page's text extends
+_MARGIN_LINES = 4  # fewer lines do not show how far the text extends
 _COMPARISONS = 200_000  # of lines with entries of the outline, on one page
 
 _LIGATURES = re.compile("[\ufb00-\ufb06\ufb13-\ufb17]")
@@ -92,11 +92,11 @@ def arrange(pages: Sequence[Sequence[PageLine]], outline: Sequence[OutlineEntry]
 
 
 def drop_running_heads(pages: Sequence[Sequence[PageLine]]) -> list[list[PageLine]]:
-    """Return the pages without page numbers, and without what repeats at the edges of pages that lie near each other.
+    """Return the pages without page numbers, and without lines that repeat at the edges of nearby pages.
 
-    Numbers count as the same. Where a place at the edge mostly holds such lines, others there are heads too: those of
-    a chapter with a single page. A document of fewer than four pages is returned as it is, and so is one of which less
-    than half would be left.
+    Numbers are treated as equal. If a place at the edge mostly holds such lines, its other lines are heads too, for
+    example those of a chapter with a single page. A document of fewer than four pages is returned unchanged, and so is
+    one of which less than half would be left.
     """
     kept = [list(lines) for lines in pages]
     if len(kept) < _PAGES_WITH_HEADS:
@@ -109,7 +109,7 @@ def drop_running_heads(pages: Sequence[Sequence[PageLine]]) -> list[list[PageLin
             for index in candidates:
                 edge = rows[index][0].height
                 kept[index] = [line for line in kept[index] if abs(line.height - edge) >= _SAME_HEIGHT]
-    # pages that are all alike, such as forms, are no book with running heads
+    # pages that are all alike, such as forms, are not a book with running heads
     return kept if 2 * _count_letters(kept) >= _count_letters(pages) else [list(lines) for lines in pages]
 
 
@@ -118,7 +118,7 @@ def _count_letters(pages: Sequence[Sequence[PageLine]]) -> int:
 
 
 def _edge_row(lines: Sequence[PageLine], *, at_top: bool) -> list[PageLine]:
-    """Return the lines that stand highest, or lowest, on a page, from left to right."""
+    """Return the highest, or lowest, lines of a page, from left to right."""
     heights = [line.height for line in lines]
     edge = max(heights) if at_top else min(heights)
     row = sorted((line for line in lines if abs(line.height - edge) < _SAME_HEIGHT), key=lambda line: line.left)
@@ -129,7 +129,7 @@ def _find_running(rows: dict[int, list[PageLine]]) -> set[int]:
     """Return the pages whose row is a running head or a page number."""
     texts = {index: " ".join(line.text for line in row).casefold() for index, row in rows.items()}
     masked = {index: _NUMBER.sub("#", text).split() for index, text in texts.items()}
-    # rows of numbers alone may be those of a table; a page number counts the pages
+    # rows of numbers alone may belong to a table; a page number counts the pages
     offsets = {index: number - index for index, text in texts.items() if (number := _page_number(text)) is not None}
     common = Counter(offsets.values())
     found = {index for index, offset in offsets.items() if common[offset] >= _REPEATS}
@@ -150,7 +150,7 @@ def _find_running(rows: dict[int, list[PageLine]]) -> set[int]:
 
 
 def _find_repeated(texts: dict[int, str]) -> set[int]:
-    """Return the pages whose text stands on a page nearby too. "Chapter 3" on the first page of a chapter does not."""
+    """Return the pages whose text also occurs on a page nearby. "Chapter 3" on a chapter's first page does not."""
     pages: dict[str, list[int]] = defaultdict(list)
     for index in sorted(texts):
         pages[texts[index]].append(index)
@@ -183,7 +183,7 @@ def _tidy(text: str) -> str:
 
 
 def _last_line(pages: Sequence[Sequence[PageLine]], index: int) -> PageLine | None:
-    """Return the line that ends the page before if it is as long as a line within a paragraph."""
+    """Return the last line of the previous page if it is as long as a line within a paragraph."""
     if not index or not pages[index - 1]:
         return None
     last = pages[index - 1][-1]
@@ -197,7 +197,7 @@ def _add_page(
     entries: Sequence[OutlineEntry],
     before: PageLine | None,
 ) -> None:
-    """Add a page's paragraphs and headings to those of the pages before it."""
+    """Add a page's paragraphs and headings to those of the earlier pages."""
     headings, taken = _place_headings(lines, entries)
     margins = _find_margins(lines)
     gaps = [above.height - below.height for above, below in pairwise(lines)]
@@ -224,9 +224,9 @@ def _add_page(
 def _place_headings(
     lines: Sequence[PageLine], entries: Sequence[OutlineEntry]
 ) -> tuple[dict[int, list[OutlineEntry]], set[int]]:
-    """Return the entries by the line before which each stands, and the lines that are headings themselves.
+    """Return the entries by the line that each precedes, and the lines that are headings themselves.
 
-    An entry whose line is not found stands where the outline says, else at the page's begin.
+    An entry whose line is not found goes where the outline points, or else to the beginning of the page.
     """
     headings: dict[int, list[OutlineEntry]] = defaultdict(list)
     taken: set[int] = set()
@@ -244,7 +244,7 @@ def _place_headings(
             if taken.isdisjoint(range(first, end)) and _says("".join(letters[first:end]), wanted)
         ]  # fmt: skip
         if spans:
-            # the one nearest to the place, else the first; of those, the one that takes the numbering along
+            # the span nearest to the entry's place, else the first; of those, the one that includes the numbering
             first, end = min(spans, key=lambda span: (_distance(lines[span[1] - 1], entry), span[1], span[0]))
             taken.update(range(first, end))
             headings[first].append(entry)
@@ -258,7 +258,7 @@ def _letters_of(text: str) -> str:
 
 
 def _says(letters: str, wanted: str) -> bool:
-    """Say whether a line is a heading of these letters, perhaps with its number, or the number is the outline's."""
+    """Whether a line is the heading with these letters; either may have a number that the other lacks."""
     if letters == wanted:
         return True
     longer, shorter = (letters, wanted) if len(letters) > len(wanted) else (wanted, letters)
@@ -272,7 +272,7 @@ def _says(letters: str, wanted: str) -> bool:
 
 
 def _distance(line: PageLine, entry: OutlineEntry) -> int:
-    """Return how far a line is from an entry's place, in steps of 40 points; an outline points to above its heading."""
+    """Return a line's distance from an entry's place, in steps of 40 points; an outline points above its heading."""
     return 0 if entry.height is None else round(abs(line.height - entry.height) / 40)
 
 
@@ -283,7 +283,7 @@ def _line_below(lines: Sequence[PageLine], entry: OutlineEntry) -> int:
 
 
 def _find_margins(lines: Sequence[PageLine]) -> list[float]:
-    """Return how far right the text reaches at each line: as far as any line of its part of the page."""
+    """Return how far right the text extends at each line: as far as any line of its part of the page."""
     widest = max((line.right for line in lines), default=0.0)
     margins: list[float] = []
     start = 0
@@ -296,11 +296,11 @@ def _find_margins(lines: Sequence[PageLine]) -> list[float]:
 
 
 def _goes_on(line: PageLine, following: PageLine, margin: float, usual_gap: float) -> bool:
-    """Say whether a line of the same page belongs to the paragraph of the line before it."""
+    """Whether a line of the same page continues the paragraph of the previous line."""
     if not _is_same_size(line, following):
         return False
     gap = line.height - following.height
-    if abs(gap) < 0.3 * line.size:  # beside it
+    if abs(gap) < 0.3 * line.size:  # next to it
         return 0 <= following.left - line.right < _FAR_GAP * line.size
     if gap < 0:  # in the next column
         return _runs_on(line.text, following.text)
@@ -308,7 +308,7 @@ def _goes_on(line: PageLine, following: PageLine, margin: float, usual_gap: floa
         return False
     if line.text.endswith(_HYPHENS) or _runs_on(line.text, following.text):
         return True
-    # a line that had room for the next word was ended on purpose
+    # a line with room for the next word was ended on purpose
     letter_width = (line.right - line.left) / len(line.text)
     first_word = 1 if _WITHOUT_SPACES.match(following.text) else len(following.text.split(maxsplit=1)[0]) + 1
     return line.right + first_word * letter_width > margin
@@ -319,12 +319,12 @@ def _is_same_size(line: PageLine, other: PageLine) -> bool:
 
 
 def _runs_on(text: str, following: str) -> bool:
-    """Say whether a sentence is open and the next line begins like its middle."""
+    """Whether the sentence is unfinished and the next line begins like its middle."""
     return following[0].islower() and not _SENTENCE_END.search(text) and not _ITEM.match(following)
 
 
 def _known_words(paragraphs: Sequence[Sequence[str]]) -> frozenset[str]:
-    """Return which of the words that hyphens at line ends may stand for, whole or hyphenated, are within lines."""
+    """Return the words, whole or hyphenated, that line-end hyphens may stand for and that occur within lines."""
     wanted: set[str] = set()
     for lines in paragraphs:
         for line, following in pairwise(lines):
@@ -340,7 +340,7 @@ def _known_words(paragraphs: Sequence[Sequence[str]]) -> frozenset[str]:
 
 
 def _halves(line: str, following: str) -> tuple[str, str] | None:
-    """Return the word before the hyphen that ends a line, and the one that begins the next; None if either is none."""
+    """Return the word before the hyphen at a line's end, and the next line's first word; None if either is missing."""
     last, first = _LAST_WORD.search(line[-_WORD_LENGTH:]), _WORD.match(following[:_WORD_LENGTH])
     return (last[1].casefold(), first[0].casefold()) if last and first else None
 
@@ -348,9 +348,9 @@ def _halves(line: str, following: str) -> tuple[str, str] | None:
 def join_lines(lines: Sequence[str], known: frozenset[str] = frozenset()) -> str:
     """Return the lines of a paragraph as one.
 
-    A hyphen at the end of a line goes and the word is whole again. It stays before a capital and a digit, before
-    "and" ("pre- and post-"), and where ``known`` has the word with its hyphen and not without. Text in scripts without
-    spaces is joined without.
+    A hyphen at the end of a line is removed and the word joined. It stays before a capital or a digit, before "and"
+    ("pre- and post-"), and if ``known`` has the word with its hyphen and not without. Text in scripts without spaces is
+    joined without spaces.
     """
     parts = [lines[0]]
     for line in lines[1:]:
@@ -366,7 +366,7 @@ def join_lines(lines: Sequence[str], known: frozenset[str] = frozenset()) -> str
 
 
 def _end_of_hyphen(line: str, following: str, known: frozenset[str]) -> str:
-    """Return what stands in place of the hyphen that ends a line: nothing, a hyphen, or a hyphen and a space."""
+    """Return the replacement for the hyphen at a line's end: nothing, a hyphen, or a hyphen and a space."""
     if line.endswith("\u00ad"):
         return ""
     halves = _halves(line, following)

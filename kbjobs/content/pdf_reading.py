@@ -1,7 +1,7 @@
-"""A PDF as blocks of text: its pages in order, without running heads, with headings from its outline.
+"""Read a PDF as blocks of text: its pages in order, without running heads, with headings from its outline.
 
-PDFium reads the file. It gives a page's characters in the order in which the page draws them, with line breaks of its
-own; where the lines become paragraphs is in `kbjobs.content.pdf_layout`.
+PDFium reads the file. It returns a page's characters in drawing order, with line breaks of its own;
+`kbjobs.content.pdf_layout` turns the lines into paragraphs.
 """
 
 from __future__ import annotations
@@ -30,33 +30,33 @@ from kbjobs.content.document import (
 from kbjobs.content.pdf_layout import OutlineEntry, PageLine, arrange
 
 PAGE_LIMIT = 20_000
-"""Most pages of a document that is read."""
+"""The most pages of a document that is read."""
 
 TEXT_LIMIT = 30_000_000
-"""Most characters of a document that is read: ten thousand full pages."""
+"""The most characters of a document that is read: ten thousand full pages."""
 
 PAGE_TEXT_LIMIT = 1_000_000
-"""Most characters of a page that is read. A full page has about 4,000."""
+"""The most characters of a page that is read. A full page has about 4,000."""
 
 OUTLINE_LIMIT = 10_000
-"""Most entries of an outline that become headings."""
+"""The most entries of an outline that become headings."""
 
 STREAM_LIMIT = 64 * 2**20
-"""Largest stream of a file, in bytes once it is unpacked, that is neither a picture nor an attached file."""
+"""Largest stream of a file, in unpacked bytes, unless it is a picture or an attached file."""
 
 _OUTLINE_DEPTH = 15
 _OUTLINE_BYTES = 4_000_000  # of titles: a file may refer to one long title many times
 _STREAM = re.compile(rb"(?<!end)stream\r?\n")
-_STREAM_DICTIONARY = 1_000  # bytes before a stream in which its dictionary says what it is
+_STREAM_DICTIONARY = 1_000  # bytes before a stream that hold its dictionary
 _STREAM_STEP = 2**18
 _STREAMS_LIMIT = 2**31  # bytes of all streams
 _NOT_UNPACKED = (b"/Image", b"/EmbeddedFile")
 
 _AFTER_ACCENT = re.compile("\\w[\u0300-\u036f]+ (?=\\w)")
 _FALSE_SPACE = "\ufdd0"  # no character
-_SPACE_WIDTH = 0.12  # of the size of the font; a narrow space has about 0.2
+_SPACE_WIDTH = 0.12  # of the font size; a narrow space has about 0.2
 
-# What programs write as a title when nobody gave one.
+# Titles that programs write when nobody gave one.
 _NO_TITLE = re.compile(
     r"microsoft (?:office )?(?:word|excel|powerpoint|publisher|visio)\b.*"
     r"|(?:untitled|unnamed|unknown|anonymous|unspecified|no title|title|none|null|document|presentation|slide|book"
@@ -69,16 +69,16 @@ _NO_TITLE = re.compile(
 
 
 def extract_pdf(data: bytes | Path) -> Extract:
-    """Return a PDF's text, from its bytes or its file, as paragraphs that know their page.
+    """Extract a PDF's text, from its bytes or its file, as paragraphs that know their page.
 
-    The title is the file's own where a person can have meant it, else empty; the language is the one the file claims,
-    else empty. Raises ValueError, with a reason a person understands, for a file that is encrypted, damaged, scanned
-    or too large, and OSError for a path that cannot be read.
+    The title is the file's own if a person may have chosen it, else empty; the language is the one that the file
+    claims, else empty. Raises ValueError, with a reason for people, if the file is encrypted, damaged, scanned or too
+    large, and OSError if a path cannot be read.
     """
     if isinstance(data, Path):
         data = data.read_bytes()
     _refuse_bombs(data)
-    # PDFium keeps the reason of an earlier failure where it gives none, as for a file without pages: this sets another.
+    # If PDFium gives no reason, as for a file without pages, an earlier failure's reason remains: this sets another.
     pdfium.FPDF_LoadMemDocument(b"%", 1, None)
     try:
         document = pypdfium2.PdfDocument(data)
@@ -100,7 +100,7 @@ def _explain(error: pypdfium2.PdfiumError) -> str:
 def _refuse_bombs(data: bytes) -> None:
     """Raise ValueError for a stream that unpacks to gigabytes: PDFium would take twenty times its size (measured).
 
-    Pictures and attached files are passed over, for nothing unpacks them here.
+    Pictures and attached files are skipped, since nothing unpacks them here.
     """
     view, total = memoryview(data), 0
     for found in _STREAM.finditer(data):
@@ -153,7 +153,7 @@ def _read(document: pypdfium2.PdfDocument) -> Extract:
 
 
 def _read_page(document: pypdfium2.PdfDocument, index: int) -> tuple[list[PageLine], bool]:
-    """Return a page's lines, and whether anything at all is drawn on it."""
+    """Return a page's lines, and whether anything is drawn on it."""
     page = document[index]
     try:
         textpage = page.get_textpage()
@@ -169,11 +169,12 @@ def _read_page(document: pypdfium2.PdfDocument, index: int) -> tuple[list[PageLi
 
 
 def _read_lines(textpage: pypdfium2.PdfTextPage, rotation: int) -> list[PageLine]:
-    """Return the lines of a page. PDFium puts U+FFFE for a hyphen at the end of a line, and the next line behind it."""
+    """Return the lines of a page. PDFium replaces a line-end hyphen by U+FFFE and puts the next line right behind
+    it."""
     length = pdfium.FPDFText_CountChars(textpage)
     if length < 1:
         return []
-    # pypdfium2's own way first asks where the text begins; the buffer is larger than any answer
+    # pypdfium2's own method first asks where the text begins; this buffer is larger than any answer
     buffer = (ctypes.c_ushort * (length + 2))()
     filled = pdfium.FPDFText_GetText(textpage, 0, length, buffer)
     text = bytes(memoryview(buffer).cast("B")[: 2 * max(0, filled - 1)]).decode("utf-16-le", "replace")
@@ -189,11 +190,11 @@ def _read_lines(textpage: pypdfium2.PdfTextPage, rotation: int) -> list[PageLine
         end = start + size
         words = piece.replace(_FALSE_SPACE, "").strip()
         if words:
-            # PDFium counts by UTF-16 units, and has characters that are not in the text
+            # PDFium counts UTF-16 units, and has characters that are not in the text
             first = pdfium.FPDFText_GetCharIndexFromTextIndex(textpage, start + len(piece) - len(piece.lstrip()))
             last = pdfium.FPDFText_GetCharIndexFromTextIndex(textpage, end - 1 - len(piece) + len(piece.rstrip()))
             last -= piece.endswith("\ufffe")  # has no box of its own
-            # where one of these fails, the line gets the place of the one before it
+            # if one of these calls fails, the line gets the previous line's place
             pdfium.FPDFText_GetCharOrigin(textpage, first, x, y)
             pdfium.FPDFText_GetCharBox(textpage, last, left, right, bottom, top)
             begin, height = _turn(x.value, y.value, rotation)
@@ -206,9 +207,9 @@ def _read_lines(textpage: pypdfium2.PdfTextPage, rotation: int) -> list[PageLine
 
 
 def _mark_false_spaces(textpage: pypdfium2.PdfTextPage, text: str) -> str:
-    """Return the text with `_FALSE_SPACE` for spaces after accents that nobody sees.
+    """Replace invisible spaces after accents by `_FALSE_SPACE`.
 
-    Where an accent is drawn for itself, PDFium measures from there to the next letter: "fü r".
+    If an accent is drawn separately, PDFium measures from it to the next letter: "fü r".
     """
     unused = [ctypes.c_double() for _ in range(3)]
     right, left = ctypes.c_double(), ctypes.c_double()
@@ -231,12 +232,12 @@ def _mark_false_spaces(textpage: pypdfium2.PdfTextPage, text: str) -> str:
 
 
 def _turn(x: float, y: float, rotation: int) -> tuple[float, float]:
-    """Return a place as one sees it on a page that is shown turned by ``rotation`` quarters, clockwise."""
+    """Return a place as seen on a page that is shown turned by ``rotation`` quarters, clockwise."""
     return ((x, y), (y, -x), (-x, -y), (-y, x))[rotation % 4]
 
 
 def _read_outline(document: pypdfium2.PdfDocument, pages: int) -> list[OutlineEntry]:
-    """Return the entries of the outline that lead to a page, in order. An outline may lead in circles."""
+    """Return the outline's entries that lead to a page, in order. An outline may be circular."""
     entries: list[OutlineEntry] = []
     seen: set[int] = set()
     left = _OUTLINE_BYTES
@@ -267,7 +268,7 @@ def _read_outline(document: pypdfium2.PdfDocument, pages: int) -> list[OutlineEn
 
 
 def _height_of(place: object) -> float | None:
-    """Return how high on its page, in points from the bottom, a place of the outline is; None if it does not say."""
+    """Return the height of an outline's place on its page, in points from the bottom; None if it names none."""
     has_x, has_y, has_zoom = ctypes.c_int(), ctypes.c_int(), ctypes.c_int()
     x, y, zoom = ctypes.c_float(), ctypes.c_float(), ctypes.c_float()
     found = pdfium.FPDFDest_GetLocationInPage(place, has_x, has_y, has_zoom, x, y, zoom)
@@ -281,7 +282,7 @@ def _read_title(document: pypdfium2.PdfDocument) -> str:
 
 
 def _read_about(document: pypdfium2.PdfDocument) -> About:
-    """What the document's information dictionary says (ISO 32000-1, 14.3.3)."""
+    """Read the document's information dictionary (ISO 32000-1, 14.3.3)."""
     keywords = _read_entry(document, b"Keywords", DESCRIPTION_LIMIT).replace(";", ",").split(",")
     return About(
         description=clean_description(_read_entry(document, b"Subject", DESCRIPTION_LIMIT)),
@@ -293,7 +294,7 @@ def _read_about(document: pypdfium2.PdfDocument) -> About:
 
 
 def _read_entry(document: pypdfium2.PdfDocument, name: bytes, limit: int) -> str:
-    """Return an entry of the information dictionary, of which ``limit`` clean characters are wanted."""
+    """Return an entry of the information dictionary, long enough for ``limit`` clean characters."""
     length = pdfium.FPDF_GetMetaText(document, name + b"\0", None, 0)
     buffer = ctypes.create_string_buffer(length)
     pdfium.FPDF_GetMetaText(document, name + b"\0", buffer, length)

@@ -1,4 +1,4 @@
-"""Code and formulas of a page as text: line numbers go, lines stay lines, a formula is what its author typed."""
+"""Make code and formulas of a page readable: drop line numbers, keep lines, write a formula as its author did."""
 
 from __future__ import annotations
 
@@ -13,11 +13,11 @@ _SIGN_OF_NUMBERED_ROWS = b"blob-num"
 _FORMULA_IMAGES = "img[alt][class*=math],img[alt][class~=tex],img[alt][class~=latex],.math img[alt]"
 _SIGNS_OF_FORMULAS = (b"math", b'"latex"')
 _TEX = "application/x-tex"
-_DISPLAY_STYLE = "{\\displaystyle "  # how MediaWiki begins each formula
+_DISPLAY_STYLE = "{\\displaystyle "  # the beginning of each formula in MediaWiki
 
 
 def write_formulas(body: LexborNode, page: bytes) -> None:
-    """Put formulas into ``body`` as text: the source of a formula, or what its image says; ``page`` is the markup."""
+    """Put formulas into ``body`` as text: a formula's source, or its image's text; ``page`` is the markup."""
     if not any(sign in page for sign in _SIGNS_OF_FORMULAS):
         return
     for image in body.css(_FORMULA_IMAGES):
@@ -44,7 +44,7 @@ def _replace(node: LexborNode, formula: str) -> None:
 
 
 def has_line_numbers(page: bytes, *, begins_with_number: bool, has_tables: bool) -> bool:
-    """Whether a page's listings may have line numbers; asking each element costs much more.
+    """Whether a page's listings may have line numbers; examining each element costs much more.
 
     Args:
         page: the page's markup.
@@ -55,7 +55,7 @@ def has_line_numbers(page: bytes, *, begins_with_number: bool, has_tables: bool)
 
 
 def drop_line_numbers(root: LexborNode) -> frozenset[int]:
-    """Take line numbers out; returns the tables whose rows are lines of code, by ``mem_id``."""
+    """Remove line numbers. Returns the tables whose rows are lines of code, by ``mem_id``."""
     listings = set()
     numbers = [node for node in root.css(_LINE_NUMBERS) if all(map(str.isdecimal, node.text().split()))]
     for node in numbers:
@@ -88,7 +88,7 @@ def read_listing(node: LexborNode) -> str:
 
 
 def read_lines(table: LexborNode) -> str:
-    """Return the rows of a table, each a line as it stands there."""
+    """Return the rows of a table as lines, unchanged."""
     return _tidy_lines("\n".join([row.text().strip("\n") for row in table.css("tr")]))
 
 

@@ -1,7 +1,7 @@
-"""Texts as words that can be looked up: folded, stemmed where the language is known, in pairs where no spaces are.
+"""Split texts into searchable words: folded, stemmed if the language is known, in pairs if there are no spaces.
 
-A page and a query go the same way, so that "boiling" finds "boiled". Scripts without spaces are taken as overlapping
-pairs of characters, which need no dictionary.
+Pages and queries are treated alike, so that "boiling" finds "boiled". Scripts without spaces become overlapping pairs
+of characters, which need no dictionary.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ STEMMERS = {
     "sr": "serbian", "sv": "swedish", "ta": "tamil", "tr": "turkish", "yi": "yiddish",
 }  # fmt: skip
 MAX_WORD = 64  # characters of a word that are kept
-_KNOWN_WORDS = 200_000  # words whose form is remembered, for a language
+_KNOWN_WORDS = 200_000  # words per language whose forms are remembered
 
 # Letters and digits of any script; vowel signs of Hebrew, Arabic and Indic scripts belong to their words.
 _MARKS = "\u0591-\u05c7\u0610-\u061a\u064b-\u065f\u0670\u0900-\u0dff\u0f00-\u0fff"
@@ -34,12 +34,12 @@ _UNSPACED = "\u0e00-\u0eff\u1000-\u109f\u1780-\u17ff\u3040-\u30ff\u31f0-\u31ff\u
 _UNSPACED += "\U00020000-\U0003ffff"
 _WORD = re.compile(rf"[{_UNSPACED}]+|(?:[^\W_]|[{_MARKS}])(?:(?![{_UNSPACED}])(?:[^\W_]|[{_MARKS}\u0300-\u036f'’]))*")
 _IS_UNSPACED = re.compile(rf"[{_UNSPACED}]")
-# Accents, Hebrew points, Arabic vowel signs: often left out where people type.
+# Accents, Hebrew points, Arabic vowel signs: people often omit them when typing.
 _LEFT_OUT = re.compile("[\u0300-\u036f\u0591-\u05c7\u0610-\u061a\u064b-\u065f\u0670'’]")
 
 
 def split_words(text: str) -> list[tuple[int, int]]:
-    """Where the words of a text begin and end; a run of a script without spaces is one."""
+    """Find where the words of a text begin and end; a run of a script without spaces is one word."""
     return [found.span() for found in _WORD.finditer(text)]
 
 
@@ -49,19 +49,19 @@ def is_unspaced(word: str) -> bool:
 
 
 def fold_words(text: str, language: str | None) -> list[str]:
-    """The forms under which the words of a text are looked up, in order."""
+    """Return the searchable forms of a text's words, in order."""
     forms = _forms_of(_code(language))
     forms.forget_many()
     return list(chain.from_iterable(map(forms.__getitem__, _WORD.findall(text))))
 
 
 def fold_text(text: str, language: str | None) -> str:
-    """As :func:`fold_words`, separated by spaces."""
+    """Return the forms of :func:`fold_words`, separated by spaces."""
     return " ".join(fold_words(text, language))
 
 
 def fold_query(text: str, languages: Iterable[str | None]) -> list[tuple[str, ...]]:
-    """For each different word of a query all its forms: as it is, and stemmed for each of the languages."""
+    """Return all forms of each distinct word of a query: unstemmed, and stemmed for each of the languages."""
     codes = list(dict.fromkeys((None, *map(_code, languages))))
     found: dict[tuple[str, ...], None] = {}
     for word in _WORD.findall(text):
@@ -74,7 +74,7 @@ def fold_query(text: str, languages: Iterable[str | None]) -> list[tuple[str, ..
 
 
 def find_matches(text: str, language: str | None, forms: Sequence[tuple[str, ...]]) -> list[str]:
-    """The words of a text that match a query, as written there, each once.
+    """Return the words of a text that match a query, as written there, without repeats.
 
     Args:
         text: the text.
@@ -97,7 +97,7 @@ def _code(language: str | None) -> str | None:
 
 
 class _Forms(dict[str, list[str]]):
-    """The forms of words in a language, remembered: a dictionary that makes what it has not."""
+    """The forms of words in a language: a dictionary that computes and remembers them."""
 
     def __init__(self, stemmer: Stemmer | None) -> None:
         super().__init__()
@@ -108,7 +108,7 @@ class _Forms(dict[str, list[str]]):
         return forms
 
     def forget_many(self) -> None:
-        """Begin again if too many are remembered."""
+        """Start over if too many are remembered."""
         if len(self) > _KNOWN_WORDS:
             self.clear()
 

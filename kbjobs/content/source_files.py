@@ -1,7 +1,7 @@
-"""Finding the files of a source: every readable page below its roots, in an order that never changes.
+"""Find the files of a source: every readable page below its roots, in a fixed order.
 
-Nothing is trusted: links are not followed (so a loop ends and nothing outside is read), devices are never
-opened, names may be any bytes. What could not be seen is told apart from what is gone.
+Nothing is trusted: links are not followed (so loops end and nothing outside is read), devices are never opened, names
+may be any bytes. Files that could not be seen are distinguished from deleted ones.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ READABLE = "web page (.html, .htm, .xhtml), text (.txt, .md), PDF or ZIM file"
 ARCHIVE_MAGIC = b"ZIM\x04"
 _PART = re.compile(r"\.zim[a-z]{2}\Z", re.IGNORECASE)
 
-# The percent sign itself is quoted so that the quoting can be undone. A fixed list and not str.isprintable,
+# The percent sign itself is quoted so that quoting can be undone. A fixed list instead of str.isprintable,
 # whose answer changes with Python's Unicode tables: a key must never change.
 _QUOTED_IN_KEY = re.compile("[%\x00-\x1f\x7f-\x9f\u200e\u200f\u2028-\u202e\u2066-\u2069\ufeff\ud800-\udfff]")
 
@@ -37,8 +37,8 @@ _QUOTED_IN_KEY = re.compile("[%\x00-\x1f\x7f-\x9f\u200e\u200f\u2028-\u202e\u2066
 class FoundFile:
     """A file to read. ``size`` is in bytes; ``relative`` is its path below its root, as the system names it.
 
-    ``signature`` changes whenever the file may have changed (size, times, inode), so that an unchanged file
-    need not be read again. An ``archive`` holds many documents, whose keys begin with its own and a slash.
+    ``signature`` changes whenever the file may have changed (size, times, inode), so that an unchanged file need not be
+    read again. An archive (``is_archive``) holds many documents, whose keys begin with its own and a slash.
     """
 
     path: Path
@@ -52,9 +52,9 @@ class FoundFile:
 
 @dataclass(frozen=True, slots=True)
 class SkippedFile:
-    """A file or folder that was not taken, and why.
+    """A file or folder that was skipped, and why.
 
-    ``still_there`` is True when it exists but cannot be read now: what is known of it must be kept.
+    ``still_there``: it exists but cannot be read now, so what is known about it must be kept.
     """
 
     key: str
@@ -63,10 +63,10 @@ class SkippedFile:
 
 
 class FileSearch(Iterator[FoundFile | SkippedFile]):
-    """The walk over a source's roots; ask ``complete`` once it has ended.
+    """A walk over a source's roots; ask ``complete`` once it has ended.
 
-    ``complete`` is True only when everything below every root was seen, so that a document whose file did
-    not turn up is really gone. ``ignored`` counts the files of other types.
+    ``complete`` is True only if everything below every root was seen, so that a document whose file did not turn up is
+    really gone. ``ignored`` counts the files of other types.
     """
 
     def __init__(self, roots: Sequence[Path]) -> None:
@@ -77,7 +77,7 @@ class FileSearch(Iterator[FoundFile | SkippedFile]):
 
     @property
     def complete(self) -> bool:
-        """Whether the walk has ended and nothing remained out of sight."""
+        """Whether the walk has ended and saw everything."""
         return self._ended and self._all_seen
 
     def __next__(self) -> FoundFile | SkippedFile:
@@ -116,7 +116,7 @@ class FileSearch(Iterator[FoundFile | SkippedFile]):
                 yield entry
 
     def _list_folder(self, path: str) -> list[str]:
-        """Return the visible entries of a folder, last name first, because the walk takes from the end."""
+        """Return the visible entries of a folder in reverse order, because the walk takes from the end."""
         with os.scandir(path) as entries:
             names = [entry.name for entry in entries if not entry.name.startswith(".")]
         names.sort(key=os.fsencode, reverse=True)
@@ -129,7 +129,7 @@ class FileSearch(Iterator[FoundFile | SkippedFile]):
         suffix = os.path.splitext(path)[1].lower()  # noqa: PTH122 (Path costs 4 µs a file)
         if stat.S_ISLNK(status.st_mode):
             return self._judge_link(path, suffix, key, root)
-        is_named = path == root  # by the user: whatever its name, it is looked into
+        is_named = path == root  # named by the user: examined whatever its name
         if suffix not in SUFFIXES and not is_named:
             self.ignored += 1
             return None
@@ -165,10 +165,10 @@ class FileSearch(Iterator[FoundFile | SkippedFile]):
 
 
 def find_files(roots: Sequence[Path]) -> FileSearch:
-    """Walk over ``roots`` (folders or files) and give each page once, and each thing skipped with its reason.
+    """Walk over ``roots`` (folders or files) and yield each page once, and each skipped entry with its reason.
 
-    Hidden names (a leading dot) are left out without a word, files of other types are counted. Names are sorted by
-    their bytes. Raises NotFoundError when a root does not exist or cannot be reached.
+    Hidden names (a leading dot) are left out silently; files of other types are counted. Names are sorted by their
+    bytes. Raises NotFoundError if a root does not exist or cannot be reached.
     """
     return FileSearch(roots)
 
@@ -181,7 +181,7 @@ def quote_key(path: str) -> str:
 
 
 def sign_status(status: os.stat_result) -> str:
-    """Return the signature of a file: equal as long as size, both times and inode are."""
+    """Return the signature of a file, which stays equal as long as size, both times and inode do."""
     return f"{status.st_size}-{status.st_mtime_ns}-{status.st_ctime_ns}-{status.st_ino}"
 
 
@@ -193,7 +193,7 @@ def _is_archive(path: str) -> bool:
 
 
 def _sign_parts(path: str, status: os.stat_result) -> str:
-    """The signature of an archive: that of its file, or of all its parts together."""
+    """Return the signature of an archive: its file's, or one of all its parts together."""
     if not _PART.search(path):
         return sign_status(status)
     signatures = [sign_status(part.stat()) for part in parts_of(Path(path))]
@@ -201,7 +201,7 @@ def _sign_parts(path: str, status: os.stat_result) -> str:
 
 
 def parts_of(archive: Path) -> list[Path]:
-    """The files of an archive in order: itself, or if it is split all its parts, of which any may be named."""
+    """List the files of an archive in order: itself, or if it is split, all its parts; any part may be given."""
     if not _PART.search(archive.name):
         return [archive]
     return sorted(
@@ -210,7 +210,7 @@ def parts_of(archive: Path) -> list[Path]:
 
 
 def name_roots(roots: Sequence[str]) -> list[str]:
-    """Return the name that starts the keys of each root, from their real paths; a second of one name gets ``~2``."""
+    """Return the name that starts the keys of each root, from their real paths; a repeated name gets ``~2``."""
     names: list[str] = []
     for root in roots:
         name = os.path.basename(root) or "root"  # noqa: PTH119
@@ -224,7 +224,7 @@ def name_roots(roots: Sequence[str]) -> list[str]:
 
 
 def _name_roots(roots: Sequence[Path]) -> list[tuple[str, str]]:
-    """Return each root's real path with its name. Raises NotFoundError for one that cannot be reached."""
+    """Return each root's real path with its name. Raises NotFoundError if one cannot be reached."""
     found: dict[str, None] = {}
     for root in roots:
         try:

@@ -1,8 +1,8 @@
-"""Key terms of classes of documents, by class-based TF-IDF.
+"""Find key terms of classes of documents, by class-based TF-IDF.
 
 The weight of a term in a class is its share of the class's words times log(1 + A / f), where A is the mean number of
-words of a class and f how often the term stands in all of them (M. Grootendorst, "BERTopic: Neural topic modeling
-with a class-based TF-IDF procedure", 2022, arXiv:2203.05794, section 3.3).
+words of a class and f the term's frequency in all of them (M. Grootendorst, "BERTopic: Neural topic modeling with a
+class-based TF-IDF procedure", 2022, arXiv:2203.05794, section 3.3).
 """
 
 from __future__ import annotations
@@ -18,20 +18,20 @@ from kbjobs.content import search_words as searched
 from kbjobs.content.unspaced import grow, is_pair, split_unspaced
 
 MIN_LETTERS, MAX_LETTERS = 3, 30
-MAX_SHARE = 0.5  # a word in more than half of the documents tells them apart in no language
+MAX_SHARE = 0.5  # a word in more than half of the documents distinguishes them in no language
 ENOUGH_DOCUMENTS = 8  # below this, a share says little
 
-# Latin, Greek and Cyrillic letters, punctuation and symbols: where nothing else stands, words are plain to see.
+# Latin, Greek and Cyrillic letters, punctuation and symbols: in texts of only these, words are easy to find.
 _BEYOND = re.compile("[^\0-\u02ff\u0370-\u0482\u048a-\u052f\u1e00-\u1fff\u2000-\u2bff]")
 _PLAIN_WORD = re.compile(r"[^\W_]+")
-_JOINERS = "\u200c\u200d"  # they join and part letters within the words of Persian and of Indic scripts
-# What search takes into a word and no term has: apostrophes, and the stops of Indic scripts and of Tibetan.
+_JOINERS = "\u200c\u200d"  # they join and separate letters within the words of Persian and of Indic scripts
+# What search includes in a word but terms do not: apostrophes, and the stops of Indic scripts and of Tibetan.
 _STOPS = re.compile(
     "['’" + "".join(char for char in map(chr, range(0x0900, 0x1000)) if unicodedata.category(char)[0] in "PS") + "]"
 )
-# Vowel signs of Arabic and points of Hebrew, which are often left out, and what only stretches an Arabic word.
+# Vowel signs of Arabic and points of Hebrew, which are often omitted, and the sign that only stretches a word.
 _LEFT_OUT = re.compile("[\u0591-\u05bd\u05bf-\u05c7\u0610-\u061a\u0640\u064b-\u065f\u0670]")
-# What an English sentence needs whatever it is about. Other languages are left to the weights and to MAX_SHARE.
+# Words that any English sentence may need. For other languages the weights and MAX_SHARE have to do.
 _ENGLISH = """
 able about above according across actually after again against all almost along already also although always among and
 another any anybody anyone anything are aren around away back because become been before begin behind being below best
@@ -53,7 +53,10 @@ _STOPWORDS = frozenset(_ENGLISH.split())
 
 @dataclass(frozen=True, slots=True)
 class Term:
-    """A term of a class with its weight there, and the documents in which it has the greatest share of the words."""
+    """A term with its weight and its number of documents.
+
+    ``evidence``: the documents in which its share of the words is greatest, with that share.
+    """
 
     word: str
     score: float
@@ -62,7 +65,7 @@ class Term:
 
 
 def split_words(text: str) -> list[str]:
-    """The words of a text that can be terms, in lower case and of a bounded length; pairs in scripts without spaces."""
+    """Split a text into words that can be terms: lower case, of bounded length; pairs in scripts without spaces."""
     return [word for word in _words(_plain(text)) if word not in _STOPWORDS]
 
 
@@ -90,7 +93,7 @@ def _runs(text: str) -> Iterator[str]:
 
 
 def _join_marks(text: str) -> Iterator[tuple[int, int]]:
-    """Where the words of a text are, as search splits them, but whole where a script's marks would part them."""
+    """Find the words of a text as search splits them, but whole where a script's marks would split them."""
     begun: tuple[int, int] | None = None
     for start, end in searched.split_words(text):
         if begun is not None and _are_marks(text[begun[1] : start]):
@@ -114,13 +117,13 @@ def _take_marks(text: str, end: int) -> int:
 
 
 def class_weight(number: int, total: int, average: float, frequency: int) -> float:
-    """The weight of a term in a class.
+    """Compute the weight of a term in a class.
 
     Args:
-        number: how often the term stands in the class.
+        number: how often the term occurs in the class.
         total: the number of words of the class.
         average: the mean number of words of a class.
-        frequency: how often the term stands in all classes.
+        frequency: how often the term occurs in all classes.
     """
     return number / total * math.log(1 + average / frequency)
 
@@ -128,7 +131,7 @@ def class_weight(number: int, total: int, average: float, frequency: int) -> flo
 def key_terms(
     documents: Sequence[tuple[str, str, str]], count: int, excluded: frozenset[str], shown: int
 ) -> list[Term]:
-    """The terms of greatest weight in all classes together.
+    """Find the terms of greatest weight in all classes together.
 
     A class of many documents weighs more, by the root of its share.
 
@@ -157,7 +160,7 @@ def key_terms(
 
 
 def _weigh(counted: Sequence[tuple[str, str, Counter[str]]], in_documents: Counter[str]) -> dict[str, float]:
-    """The greatest weight of each word in any class, of those that are neither too rare nor too common."""
+    """Compute each word's greatest weight in any class, for words that are neither too rare nor too common."""
     classes: dict[str, Counter[str]] = {}
     for _, group, words in counted:
         classes.setdefault(group, Counter()).update(words)
@@ -177,7 +180,7 @@ def _weigh(counted: Sequence[tuple[str, str, Counter[str]]], in_documents: Count
 
 
 def _choose(weights: dict[str, float], count: int, excluded: frozenset[str], texts: Sequence[str]) -> dict[str, str]:
-    """The terms of greatest weight, each once in whichever form, with the words that they were found by."""
+    """Choose the terms of greatest weight, each in one form only, with the words they were found by."""
     chosen: dict[str, str] = {}
     for word in sorted(weights, key=lambda word: (-weights[word], word)):
         if len(chosen) == count:
@@ -191,7 +194,7 @@ def _choose(weights: dict[str, float], count: int, excluded: frozenset[str], tex
 
 
 def forms_of(word: str) -> set[str]:
-    """A word and what it may be the English plural of."""
+    """Return a word and its possible singular forms, if it is an English plural."""
     endings = (("ies", "y"), ("es", ""), ("s", ""))
     return {word, *(word.removesuffix(end) + single for end, single in endings if word.endswith(end))}
 

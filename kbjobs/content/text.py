@@ -1,4 +1,4 @@
-"""Plain text and Markdown as blocks of text."""
+"""Read plain text and Markdown as blocks of text."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ _TITLE_LINE_LIMIT = 120  # a longer first line is a paragraph, not a title
 _HEADING = re.compile(r" {0,3}(#{1,6})(?:[ \t]+(.*))?$")
 _FENCE = re.compile(r" {0,3}(`{3,}|~{3,})")
 _LIST_ITEM = re.compile(r"\s{0,12}(?:[-*+]|\d{1,9}[.)])[ \t]+")
-_UNDERLINE = re.compile(r"([^\w\s])\1{2,}")  # of headings in reStructuredText and many a README
+_UNDERLINE = re.compile(r"([^\w\s])\1{2,}")  # of headings in reStructuredText and many READMEs
 _RULE = re.compile(r" {0,3}(?:(?:-[ \t]*){3,}|(?:\*[ \t]*){3,}|(?:_[ \t]*){3,})$")
 _TABLE_RULE = re.compile(r"[ \t]*\|?[ \t:|-]*--[ \t:|-]*$")
 _LINK = re.compile(r"!?\[([^\[\]]{0,500})\]\(<?([^()<>\s]{1,2000})>?(?:[ \t]+\"[^\"]{0,300}\")?\)")
@@ -30,13 +30,14 @@ _STRONG = re.compile(r"(\*\*|__)(?=\S)([^*_\n]{1,300})(?<=\S)\1")
 
 
 def extract_text(text: str) -> Extract:
-    """Return a plain text file: paragraphs are parted by blank lines, an underlined line is a heading.
+    """Extract a plain text file: blank lines separate paragraphs, an underlined line is a heading.
 
-    The title is the first heading, or a short first line; one alone in its paragraph is a heading too.
+    The title is the first heading, or a short first line; if that line is alone in its paragraph, it becomes a heading
+    too.
     """
     blocks: list[Block] = []
     lines: list[str] = []
-    underlines: list[str] = []  # the characters, in the order of their first use: that is the headings' levels
+    underlines: list[str] = []  # the characters in the order of their first use, which gives the headings' levels
 
     def end_paragraph() -> None:
         if lines:
@@ -64,7 +65,7 @@ def extract_text(text: str) -> Extract:
 
 
 def extract_markdown(text: str) -> Extract:
-    """Return a Markdown file: front matter is read for title and language and dropped, fenced code is kept."""
+    """Extract a Markdown file: title and language come from the front matter, which is dropped; fenced code is kept."""
     lines = text.lstrip("\ufeff").splitlines()
     fields, start = read_front_matter(lines)
     reader = _MarkdownReader()
@@ -84,7 +85,7 @@ def extract_markdown(text: str) -> Extract:
 
 
 class _MarkdownReader:
-    """Takes a Markdown file line by line; ``blocks`` grows at each blank line, heading, item and fence."""
+    """Reads a Markdown file line by line; ``blocks`` grows at each blank line, heading, item and fence."""
 
     def __init__(self) -> None:
         self.blocks: list[Block] = []

@@ -1,4 +1,4 @@
-"""What the pages of a site repeat in their titles, "Page | Site" or "Site: Page", and titles without it."""
+"""Find what a site's pages repeat in their titles, "Page | Site" or "Site: Page", and shorten titles by it."""
 
 from __future__ import annotations
 
@@ -12,13 +12,13 @@ from kbjobs.content.document import clean_title
 from kbjobs.content.encoding import NotText, decode_page
 
 REPEATED_SHARE = 0.5
-"""Share of a site's titles that repeat what is then taken for its name."""
+"""Share of a site's titles that must repeat a text for it to count as the site's name."""
 
 REPEATED_TITLES = 3
-"""And the least number of them; each with another rest."""
+"""And the least number of such titles, each with another rest."""
 
 HEAD_LIMIT = 65_536
-"""How much of a page is searched for its title, in bytes."""
+"""Bytes of a page in which its title is searched."""
 
 _BETWEEN = re.compile(r"\s+(?:[-|–—·•»›/]|::)\s+|\s*[|»]\s*")
 _AFTER_SITE = re.compile(rf"{_BETWEEN.pattern}|:\s+")
@@ -26,13 +26,13 @@ _TITLE = re.compile(r"<title[^>]{0,200}>([^<]{0,2000})", re.IGNORECASE)
 
 
 class SiteTitles(NamedTuple):
-    """What titles begin and end with, the longest first, with what parts it from the rest."""
+    """What titles begin and end with, the longest first, including the separator."""
 
     prefixes: tuple[str, ...] = ()
     suffixes: tuple[str, ...] = ()
 
     def shorten(self, title: str) -> str:
-        """A title without the name of its site; as it is if nothing else would be left."""
+        """Remove the site's name from a title, unless nothing else would be left."""
         for suffix in self.suffixes:
             if title.endswith(suffix) and len(title) > len(suffix):
                 title = title[: -len(suffix)].rstrip()
@@ -43,7 +43,7 @@ class SiteTitles(NamedTuple):
         return title
 
     def joined(self, other: SiteTitles) -> SiteTitles:
-        """What either of them knows."""
+        """Merge the repeated texts of two sites."""
 
         def join(one: tuple[str, ...], two: tuple[str, ...]) -> tuple[str, ...]:
             return tuple(sorted({*one, *two}, key=lambda text: (-len(text), text)))
@@ -55,11 +55,11 @@ NO_SITE = SiteTitles()
 
 
 def find_repeated(titles: Iterable[str]) -> SiteTitles:
-    """What the titles of a site's pages repeat."""
+    """Find what the titles of a site's pages repeat."""
     prefixes: dict[str, set[str]] = defaultdict(set)
     suffixes: dict[str, set[str]] = defaultdict(set)
     count = 0
-    for count, title in enumerate(titles, start=1):  # noqa: B007 — the last is how many there are
+    for count, title in enumerate(titles, start=1):  # noqa: B007 — the last value is their number
         for found in _BETWEEN.finditer(title):
             suffixes[title[found.start() :]].add(title[: found.start()])
         for found in _AFTER_SITE.finditer(title):
@@ -73,7 +73,7 @@ def find_repeated(titles: Iterable[str]) -> SiteTitles:
 
 
 def read_title(page: bytes) -> str:
-    """The title of an HTML page, without reading the page; '' if it has none."""
+    """Read the title of an HTML page without parsing the page; '' if it has none."""
     try:
         found = _TITLE.search(decode_page(page[:HEAD_LIMIT]))
     except NotText:

@@ -1,4 +1,4 @@
-"""Counting the tokens of a text, whichever tokenizer does it."""
+"""Count the tokens of a text with any tokenizer."""
 
 from __future__ import annotations
 
@@ -11,25 +11,25 @@ if TYPE_CHECKING:
 
 
 class TokenCounter(Protocol):
-    """What the chunker asks of a tokenizer."""
+    """What the chunker needs of a tokenizer."""
 
     identity: str
-    """Names the tokenizer and its vocabulary: chunks cut by another one are other chunks."""
+    """Names the tokenizer and its vocabulary: chunks cut with another one are different chunks."""
 
     special: int
     """Tokens that the model adds to every text."""
 
     adds_up: bool
-    """Whether the tokens of words, white space between them, are those of the whole text."""
+    """Whether the tokens of words separated by white space add up to those of the whole text."""
 
     def count(self, texts: Sequence[str]) -> list[int]:
-        """The exact number of tokens of each text, without special ones."""
+        """Return the exact number of tokens of each text, without special ones."""
         ...
 
     def offsets(self, text: str) -> list[tuple[int, int]]:
-        """First and last character (exclusive) of about each token, in order: where a text may be cut.
+        """Return first and last character (exclusive) of roughly each token, in order, as places for cuts.
 
-        A piece that was cut by them is counted again.
+        A piece cut at them is counted again.
         """
         ...
 
@@ -43,7 +43,7 @@ class HuggingFaceTokens:
 
         description = tokenizer.to_str()
         self.identity = hashlib.sha256(description.encode()).hexdigest()[:12]
-        # a copy of our own: truncation and padding are state of the tokenizer, and the embedder sets them
+        # our own copy: truncation and padding are state of the tokenizer, and the embedder sets them
         self._tokenizer = Tokenizers.from_str(description)
         self._tokenizer.no_truncation()
         self._tokenizer.no_padding()
@@ -52,18 +52,18 @@ class HuggingFaceTokens:
         self.adds_up = isinstance(self._tokenizer.pre_tokenizer, BertPreTokenizer)
 
     def count(self, texts: Sequence[str]) -> list[int]:
-        """As :meth:`TokenCounter.count`."""
+        """See :meth:`TokenCounter.count`."""
         encodings = self._tokenizer.encode_batch_fast(texts, add_special_tokens=False)
         return [len(encoding) for encoding in encodings]
 
     def offsets(self, text: str) -> list[tuple[int, int]]:
-        """As :meth:`TokenCounter.offsets`; exact."""
+        """See :meth:`TokenCounter.offsets`; exact."""
         found: list[tuple[int, int]] = self._tokenizer.encode(text, add_special_tokens=False).offsets
         return found
 
 
 def counter_of(tokenizer: Tokenizer | TokenCounter) -> TokenCounter:
-    """The counter that an embedder's tokenizer is, or that is made of it."""
+    """Return an embedder's tokenizer as a counter, wrapping it if needed."""
     from tokenizers import Tokenizer as Tokenizers
 
     return HuggingFaceTokens(tokenizer) if isinstance(tokenizer, Tokenizers) else tokenizer

@@ -1,8 +1,8 @@
-"""Words of scripts that write none apart: pairs of characters, as search has them, and what pairs grow to.
+"""Words of scripts without spaces: pairs of characters, as in the search, and the words that pairs grow to.
 
-A character takes along what belongs to it: vowel signs and tone marks, and in Thai and Lao the vowels that are written
-before and behind a consonant, so that no pair begins or ends within one. Katakana is only used for whole words, and
-Hiragana mostly for endings and particles: the former are taken as they stand, the latter left out.
+A character includes everything that belongs to it: vowel signs and tone marks, and in Thai and Lao the vowels written
+before and after a consonant, so that no pair begins or ends within one. Katakana is used only for whole words, which
+are kept; Hiragana mostly for endings and particles, which are left out.
 """
 
 from __future__ import annotations
@@ -15,8 +15,8 @@ from itertools import pairwise
 
 from kbjobs.content.search_words import is_unspaced
 
-ALWAYS = 0.75  # of its occurrences with the same neighbour: the neighbour belongs to the word
-FEWEST = 3  # occurrences that say so
+ALWAYS = 0.75  # of its occurrences with the same neighbour: then the neighbour belongs to the word
+FEWEST = 3  # occurrences needed for that
 MAX_CLUSTERS = 8
 
 _KANA = "\u3040-\u30ff\u31f0-\u31ff"
@@ -28,16 +28,16 @@ _MARKS = "".join(
     if unicodedata.category(char) in ("Mn", "Mc")
 )
 _BEFORE, _BEHIND = "\u0e40-\u0e44\u0ec0-\u0ec4", "\u0e30\u0e32\u0e33\u0e45\u0eb0\u0eb2\u0eb3"
-_STACKED = "[\u1039\u17d2]."  # the sign that puts the next consonant below this one
+_STACKED = "[\u1039\u17d2]."  # the sign that puts the next consonant below the previous one
 _FINAL = "[\u1000-\u1021]\u1037?\u103a"  # a Burmese consonant that ends a syllable
 _CLUSTER = re.compile(rf"[{_BEFORE}]?[^{_BEFORE}](?:{_STACKED}|{_FINAL}|[{_MARKS}{_BEHIND}])*")
-_PARTICLES = ("的", "了")  # in Chinese no word begins with them that a tag would be made of
+_PARTICLES = ("的", "了")  # no Chinese word that could be a tag begins with these
 _KATAKANA = re.compile("[\u30a1-\u30fa\u30fc-\u30ff\u31f0-\u31ff]{2,}")
 _RUN = re.compile(rf"[^{_KANA}{_SOUTH_EAST}]+|[{_SOUTH_EAST}]+")
 
 
 def split_unspaced(run: str) -> list[str]:
-    """The terms of a run: whole words in Katakana, pairs of characters of other scripts."""
+    """Split a run into terms: whole words in Katakana, pairs of characters in other scripts."""
     found = _KATAKANA.findall(run)
     for part in _RUN.findall(run):
         clusters = _CLUSTER.findall(part)
@@ -54,12 +54,12 @@ def _is_letter(cluster: str) -> bool:
 
 
 def is_pair(word: str) -> bool:
-    """Whether a term is a pair of such a script, that may be part of a longer word."""
+    """Whether a term is a pair of such a script, which may be part of a longer word."""
     return is_unspaced(word) and len(_CLUSTER.findall(word)) == 2 and _RUN.fullmatch(word) is not None
 
 
 def grow(pair: str, texts: Sequence[str]) -> str:
-    """The word that a pair is part of: with the neighbours that it nearly always has in the texts."""
+    """Grow a pair to its word, by the neighbours that it nearly always has in the texts."""
     clusters = _CLUSTER.findall(pair)
     while len(clusters) < MAX_CLUSTERS:
         word = "".join(clusters)
@@ -83,7 +83,7 @@ def _usual(neighbours: Iterable[str], clusters: list[str], behind: bool) -> list
 
 
 def _behind(word: str, texts: Sequence[str]) -> Iterator[str]:
-    """The cluster behind each occurrence of a word; empty if there is none of its script."""
+    """Yield the cluster after each occurrence of a word; empty if there is none of its script."""
     for text in texts:
         start = text.find(word)
         while start >= 0:
@@ -96,7 +96,7 @@ def _before(word: str, texts: Sequence[str]) -> Iterator[str]:
     for text in texts:
         start = text.find(word)
         while start >= 0:
-            # A cluster is a few characters long, so the last one before the word lies in these.
+            # A cluster has only a few characters, so these contain the last one before the word.
             found = list(_CLUSTER.finditer(text, max(0, start - 8), start))
             yield _letter(found[-1] if found else None)
             start = text.find(word, start + len(word))

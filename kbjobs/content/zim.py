@@ -1,7 +1,7 @@
-"""What a ZIM file says: its header and its entries, in the order in which they lie in the file.
+"""Read a ZIM file: its header, and its entries in the order in which they are stored.
 
-libzim reads it in a process of its own (:mod:`kbjobs.content.zim_service`). What crashes or hangs there is one entry
-that could not be read; the others go on. Memory does not grow with the file, in neither process.
+libzim reads it in a separate process (:mod:`kbjobs.content.zim_service`). If that crashes or hangs, one entry counts as
+unreadable and the others are still read. In neither process does memory grow with the file.
 """
 
 from __future__ import annotations
@@ -32,10 +32,10 @@ __all__ = [
 ]
 
 SERVICE = f"{ZimService.__module__}:{ZimService.__name__}"
-"""What runs in the reading process."""
+"""The service in the reading process."""
 
 TEXT_TYPES = frozenset({"text/html", "application/xhtml+xml", "text/plain"})
-"""The types whose data are read unless others are asked for."""
+"""The types whose data are read unless others are requested."""
 
 SIZE_LIMIT = 32 * 2**20
 """Largest item whose data are read, in bytes."""
@@ -44,24 +44,24 @@ TIMEOUT = 60.0
 """Seconds without a heartbeat after which the reading process counts as hung."""
 
 MAX_LOSSES = 100
-"""How often the reading process is started anew for one file; and `MAX_LOSSES_IN_A_ROW` without an entry between."""
+"""How often the reading process is restarted for one file; at most `MAX_LOSSES_IN_A_ROW` times without an entry."""
 
 MAX_LOSSES_IN_A_ROW = 10
 
 CHECK_SPEED = 10 * 2**20
-"""Slowest disk that a check waits for, in bytes a second."""
+"""Slowest disk that a check waits for, in bytes per second."""
 
 _COUNT = re.compile(r"(.*)=\s*([0-9]{1,12})\s*\Z", re.DOTALL)
 
 
 @dataclass(frozen=True, slots=True)
 class ZimHeader:
-    """What a ZIM file says of itself; '' or 0 if it says nothing, or not readably.
+    """What a ZIM file says about itself; '' or 0 if it says nothing, or nothing readable.
 
     ``language`` is a lower-case BCP 47 tag, '' if none or more than one is named; ``languages`` are all of them.
-    ``counter`` has the number of items by type, as the file's maker counted. ``all_entry_count`` counts metadata and
-    indexes too, ``entry_count`` what is content, ``article_count`` what its maker marked as a page: it can be 0 in a
-    file full of pages. ``filesize`` is in bytes, of all parts.
+    ``counter`` has the number of items by type, as the file's maker counted. ``all_entry_count`` includes metadata and
+    indexes, ``entry_count`` only content, ``article_count`` only what its maker marked as a page: it can be 0 in a file
+    full of pages. ``filesize`` is in bytes, of all parts.
     """
 
     path: str
@@ -87,15 +87,15 @@ class ZimHeader:
     filesize: int
 
     def as_dict(self) -> dict[str, Any]:
-        """The same for JSON."""
+        """The header as JSON values."""
         return asdict(self)
 
 
 @dataclass(frozen=True, slots=True)
 class ZimItem:
-    """Something with data. ``size`` is in bytes; ``data`` is None if not asked for or larger than the limit.
+    """An entry with data. ``size`` is in bytes; ``data`` is None if not requested or larger than the limit.
 
-    The path is as the file has it, and may be anything: ``..`` and names that differ only in case included.
+    The path is as in the file, and may be anything, including ``..`` and names that differ only in case.
     """
 
     path: str
@@ -107,7 +107,7 @@ class ZimItem:
 
 @dataclass(frozen=True, slots=True)
 class ZimRedirect:
-    """Another name. ``target`` is one step further, and may be a redirect itself, even back to ``path``."""
+    """An alias. ``target`` is one step further, and may be a redirect itself, even back to ``path``."""
 
     path: str
     target: str
@@ -115,9 +115,9 @@ class ZimRedirect:
 
 @dataclass(frozen=True, slots=True)
 class ZimFailure:
-    """An entry that cannot be read; ``path`` is its path, or if that is not known (``is_named`` is False) its place.
+    """An unreadable entry; ``path`` is its path, or its position if that is unknown (``is_named`` is False).
 
-    ``is_content`` is False for metadata and indexes, of which only damage is told.
+    ``is_content`` is False for metadata and indexes, for which only damage is reported.
     """
 
     path: str
@@ -130,9 +130,9 @@ class ZimFile(Closable):
     """An open ZIM file, whole or split; any of its parts, or the name of the whole, opens it.
 
     Args:
-        path: of the file.
+        path: the file's path.
         timeout: seconds without a heartbeat after which the reading process counts as hung.
-        check: is called while that is waited for; what it raises ends the process.
+        check: called while waiting for that process; if it raises, the process ends.
 
     Raises ZimError if it cannot be opened. To be closed: it is a context manager.
     """
@@ -141,7 +141,7 @@ class ZimFile(Closable):
         self, path: str | os.PathLike[str], timeout: float = TIMEOUT, check: Callable[[], None] | None = None
     ) -> None:
         self.path, self._parts = find_parts(Path(path))
-        # Processor time: it holds, and a hang ends, even when this process is gone.
+        # Processor time: this limit holds, and a hang ends, even if this process is gone.
         self._limits = ChildLimits(2 * timeout + 1, timeout, check)
         self._turn = 0
         check_parts(self.path, self._parts)
@@ -156,13 +156,13 @@ class ZimFile(Closable):
             raise
 
     def close(self) -> None:
-        """End the reading process. An iteration that is still going on ends with a ZimError."""
+        """End the reading process. An iteration in progress ends with a ZimError."""
         self._turn += 1
         self._child.stop()
 
     @property
     def pid(self) -> int | None:
-        """The id of the reading process, None if there is none now."""
+        """The PID of the reading process, None if there is none now."""
         return self._child.pid
 
     def entries(
@@ -172,15 +172,16 @@ class ZimFile(Closable):
         size_limit: int = SIZE_LIMIT,
         sample: int | None = None,
     ) -> Iterator[ZimItem | ZimRedirect | ZimFailure]:
-        """All content in the file's order: items by cluster, then redirects, then damage in what is no content.
+        """Yield all content in the file's order: items by cluster, then redirects, then damage outside of content.
 
-        The order is the same each time: ``start`` is how many were had before. A new iteration ends an older one.
+        The order is the same each time; ``start`` is the number of entries already read. A new iteration ends an older
+        one.
 
         Args:
-            start: how many to leave out at the beginning.
+            start: how many entries to skip at the beginning.
             wanted: the types, lower case, whose data are read.
             size_limit: largest item whose data are read, in bytes.
-            sample: read at most so many entries, evenly spread over the file.
+            sample: the most entries to read, evenly spread over the file.
 
         Raises ZimError if the reading process ends again and again.
         """
@@ -188,7 +189,7 @@ class ZimFile(Closable):
         return self._read_entries(self._turn, start, frozenset(wanted), size_limit, sample)
 
     def find(self, path: str, wanted: Collection[str] = TEXT_TYPES) -> ZimItem | ZimRedirect | ZimFailure | None:
-        """The entry of that path with its data, if it is of a type that is ``wanted``; None if there is none.
+        """Find the entry of a path, with its data if its type is ``wanted``; None if there is none.
 
         Raises ZimError if the reading process ends.
         """
@@ -200,7 +201,7 @@ class ZimFile(Closable):
         return _read_entry(*found[0]) if found else None
 
     def check(self) -> bool | None:
-        """Whether the file is as it was made; None without a checksum, or where the check did not end in time."""
+        """Verify the file's checksum; None if it has none, or if the check did not end in time."""
         self._turn += 1
         seconds = self._limits.wall_seconds + self.header.filesize / CHECK_SPEED
         try:
@@ -230,7 +231,7 @@ class ZimFile(Closable):
                 losses, in_a_row = losses + 1, in_a_row + 1
                 if losses > MAX_LOSSES or in_a_row > MAX_LOSSES_IN_A_ROW:
                     raise ZimError(f"{self.path}: abandoned after {losses} failures of libzim: {loss.reason}") from loss
-                # It may have been ended from outside, for want of memory: the entry gets a second try.
+                # The process may have been killed from outside, for lack of memory: the entry gets a second try.
                 if not loss.is_late and retried != place:
                     retried = place
                     continue
@@ -239,7 +240,7 @@ class ZimFile(Closable):
 
 
 def _read_entry(head: dict[str, Any], data: bytes) -> ZimItem | ZimRedirect | ZimFailure | None:
-    """What a frame of the reading process says; None of what is no content, and whole."""
+    """Interpret a frame of the reading process; None for undamaged entries that are not content."""
     if "reason" in head:
         is_named = head["path"] is not None
         path = head["path"] if is_named else f"entry {head['number']:,}"
@@ -274,18 +275,18 @@ def _read_header(path: Path, head: dict[str, Any]) -> ZimHeader:
 
 
 def parse_languages(text: str) -> tuple[str, ...]:
-    """The tags of a ZIM file's language, such as ``eng``, ``=en`` or ``eng,fra``; what names none is left out."""
+    """Read the tags of a ZIM file's language, such as ``eng``, ``=en`` or ``eng,fra``; unknown ones are left out."""
     tags = (read_tag(part) for part in re.split(r"[,;\s]+", text[:TEXT_LIMIT]))
     return tuple(dict.fromkeys(tag for tag in tags if tag))
 
 
 def parse_counter(text: str) -> dict[str, int]:
-    """The numbers of a ZIM file's counter, ``text/html=5;image/png=3``, by type without its parameters."""
+    """Read the numbers of a ZIM file's counter, ``text/html=5;image/png=3``, by type without its parameters."""
     counts: dict[str, int] = {}
     pending: list[str] = []
     for piece in text.split(";"):
         pending.append(piece)
-        if found := _COUNT.match(piece):  # what has no number belongs to a type with parameters
+        if found := _COUNT.match(piece):  # a piece without a number belongs to a type with parameters
             mimetype = (pending[0] if len(pending) > 1 else found[1]).partition("=")[0].strip().lower()
             if mimetype:
                 counts[mimetype] = counts.get(mimetype, 0) + int(found[2])

@@ -1,4 +1,4 @@
-"""The files a ZIM file is made of: one, or several that were split (``.zimaa``, ``.zimab`` …)."""
+"""The files of a ZIM file: one, or several that it was split into (``.zimaa``, ``.zimab`` …)."""
 
 from __future__ import annotations
 
@@ -10,13 +10,13 @@ from pathlib import Path
 from kbjobs.content.zim_service import ZIM_HEADER
 
 MAGIC = (72173914).to_bytes(4, "little")
-"""What a ZIM file begins with."""
+"""The first bytes of a ZIM file."""
 
 _PART = re.compile(r"(.*\.zim)([a-z]{2})\Z", re.IGNORECASE | re.DOTALL)
 
 
 class ZimError(ValueError):
-    """A ZIM file that cannot be opened, or whose reading was given up; the message names file and reason."""
+    """A ZIM file that cannot be opened, or whose reading was abandoned; the message names file and reason."""
 
 
 def is_zim(head: bytes) -> bool:
@@ -25,7 +25,7 @@ def is_zim(head: bytes) -> bool:
 
 
 def find_parts(path: Path) -> tuple[Path, list[Path]]:
-    """The name libzim opens, and the files in their order; raises ZimError if one is missing."""
+    """Find the name that libzim opens, and the files in order. Raises ZimError if one is missing."""
     found = _PART.match(path.name)
     if found:
         whole = path.with_name(found[1])
@@ -51,7 +51,7 @@ def find_parts(path: Path) -> tuple[Path, list[Path]]:
 
 
 def check_parts(path: Path, parts: Sequence[Path]) -> None:
-    """Say in plain words what libzim says in its own: no file, no ZIM file, a part or the end missing."""
+    """Raise ZimError in plainer words than libzim's: no file, not a ZIM file, a missing part or end."""
     try:
         states = [part.stat() for part in parts]
         if not all(stat.S_ISREG(state.st_mode) for state in states):
@@ -68,6 +68,6 @@ def check_parts(path: Path, parts: Sequence[Path]) -> None:
         raise ZimError(f"{path}: cannot be opened: {len(head)} bytes are less than a ZIM file's header")
     size = sum(state.st_size for state in states)
     promised = ZIM_HEADER.unpack(head)[-1] + 16
-    if size < promised < 2**50:  # beyond it, the place itself is damaged
+    if size < promised < 2**50:  # a larger number means that the field itself is damaged
         missing = "its last part is missing or cut off" if len(parts) > 1 else "it is cut off, or still being copied"
         raise ZimError(f"{path}: cannot be opened: {missing} ({size:,} of {promised:,} bytes)")

@@ -1,4 +1,4 @@
-"""What would become of a ZIM file if it were indexed: what is in it, what of that is text, and with which settings."""
+"""Preview the indexing of a ZIM file: what it contains, how much of it is text, and the settings to use."""
 
 from __future__ import annotations
 
@@ -24,13 +24,13 @@ Checksum = Literal["good", "bad", "none", "not checked"]
 Text = tuple[str, list[Block]]
 
 SCAN_LIMIT = 5_000
-"""Most entries read; of a larger file a sample of so many, spread evenly, stands for the whole."""
+"""The most entries read; for a larger file a sample of that size, spread evenly, represents the whole."""
 
 MIN_TEXT_LENGTH = 100
-"""Fewest characters of text with which a page is worth indexing, unless said otherwise."""
+"""Fewest characters of text that make a page worth indexing, by default."""
 
 CHECK_LIMIT = 2**32
-"""Largest file whose checksum is looked at unasked, in bytes: all of it has to be read."""
+"""Largest file whose checksum is verified without request, in bytes, since the whole file has to be read."""
 
 BUCKETS = (0, 1, 50, 100, 200, 500, 1_000, 2_000, 5_000, 10_000, 50_000)
 """Where the buckets of text lengths begin, in characters."""
@@ -41,15 +41,15 @@ DAMAGED_SHOWN = 20
 _SNIPPET = 200
 _TITLE = 120
 _LOWER_MINIMA = (50, 20, 1)
-_MAX_LEFT_OUT = 0.1  # of the pages with text; a minimum that leaves out more is too high for this file
-_PAGES_FOR_EACH = 5  # pages to a video or PDF from which a file is more than a collection of these
+_MAX_LEFT_OUT = 0.1  # of the pages with text; a minimum that excludes more is too high for this file
+_PAGES_FOR_EACH = 5  # pages per video or PDF from which a file is more than a collection of these
 _IMAGES_FOR_EACH = 20
-_OTHERS_SHARE = 0.02  # below it, other languages are quotations and mistakes of the detector
+_OTHERS_SHARE = 0.02  # below it, other languages are quotations and errors of the detector
 
 
 @dataclass(frozen=True, slots=True)
 class TypeCount:
-    """How many items of a type were seen, and their size in bytes, unpacked."""
+    """The number of items seen of a type, and their unpacked size in bytes."""
 
     mimetype: str
     count: int
@@ -58,7 +58,7 @@ class TypeCount:
 
 @dataclass(frozen=True, slots=True)
 class LengthBucket:
-    """How many pages have a text of ``low`` to ``high`` characters; ``high`` is None in the last."""
+    """The number of pages with ``low`` to ``high`` characters of text; ``high`` is None in the last bucket."""
 
     low: int
     high: int | None
@@ -67,7 +67,7 @@ class LengthBucket:
 
 @dataclass(frozen=True, slots=True)
 class Sample:
-    """A page as it would be shown in a search."""
+    """A page as a search would show it."""
 
     title: str
     path: str
@@ -76,7 +76,7 @@ class Sample:
 
 @dataclass(frozen=True, slots=True)
 class Recommendation:
-    """Settings for indexing, and the command. ``language_filter`` is None if all languages are wanted."""
+    """Recommended settings for indexing, and the command. ``language_filter`` is None if all languages are wanted."""
 
     min_text_length: int
     language_filter: str | None
@@ -85,11 +85,11 @@ class Recommendation:
 
 @dataclass(frozen=True, slots=True)
 class ZimReport:
-    """What `inspect_zim` found. Counts are of what was read: where ``is_sampled``, of ``entries`` out of ``total``.
+    """The result of `inspect_zim`. Counts are of entries read: if ``is_sampled``, of ``entries`` out of ``total``.
 
-    ``articles`` are the pages of text (HTML, XHTML, plain), ``indexable`` those of at least ``min_text_length``
-    characters, ``skipped`` the others. ``languages`` has the number of pages by tag, '' if it is not known.
-    ``damaged`` are the first of ``damaged_count``.
+    ``articles`` are the pages of text (HTML, XHTML, plain), ``indexable`` those with at least ``min_text_length``
+    characters, ``skipped`` the others. ``languages`` has the number of pages by tag, '' for unknown. ``damaged`` holds
+    the first of ``damaged_count`` entries.
     """
 
     header: ZimHeader
@@ -114,7 +114,7 @@ class ZimReport:
     recommended: Recommendation
 
     def as_dict(self) -> dict[str, Any]:
-        """The same for JSON."""
+        """The report as JSON values."""
         return asdict(self)
 
 
@@ -151,7 +151,7 @@ class _Tally:
         return sum(length >= self.minimum for length in self.lengths)
 
     def count_kind(self, *starts: str) -> tuple[int, int]:
-        """Number and bytes of the items whose type begins so."""
+        """Count the items, and their bytes, whose type begins with one of ``starts``."""
         names = [name for name in self.counts if name.startswith(starts)]
         return sum(self.counts[name] for name in names), sum(self.sizes[name] for name in names)
 
@@ -190,14 +190,14 @@ def inspect_zim(
     stop: Callable[[], None] | None = None,
     document_seconds: float = DOCUMENT_SECONDS,
 ) -> ZimReport:
-    """Look into a ZIM file.
+    """Examine a ZIM file.
 
     Args:
-        path: of the file, or of any of its parts.
-        scan_limit: most entries read; of a larger file so many are, spread evenly.
+        path: the file, or any of its parts.
+        scan_limit: the most entries read; of a larger file that many, spread evenly.
         min_text_length: fewest characters of text with which a page counts as indexable.
-        check: whether to verify the checksum, for which all of the file is read; None does up to `CHECK_LIMIT`.
-        stop: is called now and then; what it raises ends the look.
+        check: whether to verify the checksum, which reads the whole file; None verifies files up to `CHECK_LIMIT`.
+        stop: called now and then; if it raises, the examination ends.
         document_seconds: the setting ``document_seconds``.
 
     Raises ZimError if the file cannot be opened.
@@ -247,15 +247,15 @@ def inspect_zim(
 
 
 class PageService:
-    """What runs in the process that reads the pages."""
+    """The service in the process that reads the pages."""
 
     def read(self, item: ZimItem) -> Text:
-        """As :func:`read_text`."""
+        """Do the same as :func:`read_text`."""
         return read_text(item)
 
 
 def read_text(item: ZimItem) -> Text:
-    """Title and text of a page; no text if it has none, is too large or is no text after all."""
+    """Read title and text of a page; no text if it has none, is too large or is not text after all."""
     from kbjobs.content.encoding import decode_page
     from kbjobs.content.html import extract_html
     from kbjobs.content.text import extract_text
@@ -270,7 +270,7 @@ def read_text(item: ZimItem) -> Text:
         else:
             is_xml = item.mimetype == "application/xhtml+xml" or text[:200].lstrip().startswith("<?xml")
             extract = extract_html(text.encode("utf-8", "replace"), is_xml=is_xml)
-    except ValueError:  # no text, or nested too deeply
+    except ValueError:  # not text, or nested too deeply
         return title, []
     return clean_title(extract.title) or title, clean_blocks(extract.blocks)
 
@@ -300,7 +300,7 @@ def _fill_buckets(lengths: list[int]) -> tuple[LengthBucket, ...]:
 
 
 def _judge(tally: _Tally) -> tuple[ContentType, str]:
-    """What kind of file it is, by its bytes and by the number of pages beside them, with the reason."""
+    """Classify the file by its bytes and by the number of its pages, with the reason."""
     items, size = tally.counts.total(), tally.sizes.total()
     pages = tally.indexable
     if not items:
@@ -338,7 +338,7 @@ def _recommend(path: Path, header: ZimHeader, tally: _Tally) -> Recommendation:
 
 
 def _choose_minimum(tally: _Tally) -> int:
-    """The minimum asked for, or a lower one if that leaves out too many of the pages with text."""
+    """Choose the requested minimum, or a lower one if that excludes too many of the pages with text."""
     texts = [length for length in tally.lengths if length]
     for minimum in (tally.minimum, *(lower for lower in _LOWER_MINIMA if lower < tally.minimum)):
         if sum(length < minimum for length in texts) <= _MAX_LEFT_OUT * len(texts):
@@ -347,7 +347,7 @@ def _choose_minimum(tally: _Tally) -> int:
 
 
 def _choose_language(claimed: str, languages: Counter[str]) -> str | None:
-    """The file's main language, if there are pages of others to leave out."""
+    """Choose the file's main language if there are pages in others to leave out."""
     known = Counter({tag: count for tag, count in languages.items() if tag})
     total = known.total()
     if not total:

@@ -1,4 +1,4 @@
-"""What libzim says of a ZIM file: runs in a process of its own, so that its crash or hang takes nobody else down."""
+"""Read a ZIM file with libzim in a separate process, so that its crashes and hangs affect nothing else."""
 
 from __future__ import annotations
 
@@ -16,19 +16,20 @@ if TYPE_CHECKING:
     from libzim.reader import Archive
 
 ZIM_HEADER = struct.Struct("<IHH16sIIQQQQIIQ")
-"""The head of a ZIM file (https://wiki.openzim.org/wiki/ZIM_file_format); the last field is where its checksum is."""
+"""The header of a ZIM file (https://wiki.openzim.org/wiki/ZIM_file_format); the last field is its checksum's
+position."""
 
 TEXT_LIMIT = 100_000
-"""Longest piece of metadata read, and longest path, in bytes."""
+"""Longest piece of metadata that is read, and longest path, in bytes."""
 
 MEMORY_LIMIT = 2 * 2**30
-"""Most memory of the process's own, in bytes: a file made for it would fill the machine's."""
+"""The most memory of the process itself, in bytes: a crafted file would fill the machine's."""
 
 CLUSTER_CACHE = 4 * 2**20
-"""Unpacked clusters kept, in bytes. Read in order, each is needed once; libzim keeps the last, however large."""
+"""Unpacked clusters kept, in bytes. In order of reading each is needed once; libzim keeps the last, however large."""
 
 WINDOW = 4_000_000
-"""Most entries put in order at a time, 8 bytes each; a larger file's table is gone through more than once."""
+"""The most entries sorted at a time, 8 bytes each; a larger file's table is read more than once."""
 
 BEAT = 1.0
 """Seconds between two heartbeats while the table of a large file is read."""
@@ -36,7 +37,7 @@ BEAT = 1.0
 _CHUNK = 8_192  # entries whose place is read at a time
 _SPAN = 16 * 2**20
 _BUCKETS = 65_536
-_DIRENT = 16  # up to cluster and blob, or to the target of a redirect
+_DIRENT = 16  # bytes up to cluster and blob, or to the target of a redirect
 _IS_REDIRECT = 0xFFFF
 _ITEM, _REDIRECT, _OTHER = range(3)
 _METADATA = (
@@ -45,7 +46,7 @@ _METADATA = (
 
 
 class FileParts:
-    """A ZIM file's bytes, be it whole or split, without libzim."""
+    """The bytes of a ZIM file, whole or split, without libzim."""
 
     def __init__(self, paths: Sequence[Path]) -> None:
         self._parts: list[tuple[int, int, int]] = []
@@ -57,7 +58,7 @@ class FileParts:
             self.size = end
 
     def read(self, offset: int, length: int) -> bytes:
-        """The bytes there, filled up with zeros where the file has none."""
+        """Read bytes at an offset, padded with zeros beyond the end of the file."""
         pieces = []
         for start, end, descriptor in self._parts:
             low, high = max(offset, start), min(offset + length, end)
@@ -67,9 +68,9 @@ class FileParts:
 
 
 class EntryOrder:
-    """The order in which entries are read: by cluster, since a compressed one is unpacked as a whole.
+    """The order in which entries are read: by cluster, since a compressed cluster is unpacked as a whole.
 
-    The binding does not say in which cluster an entry lies; the file's own table does.
+    The binding does not say which cluster an entry is in; the file's own table does.
     """
 
     def __init__(self, parts: FileParts, count: int, content: bytes) -> None:
@@ -82,7 +83,7 @@ class EntryOrder:
         self._beaten = time.monotonic()
 
     def walk(self, start: int) -> Iterator[tuple[int, int]]:
-        """Number and kind of each entry from the place ``start`` on: items, redirects, then what is no content."""
+        """Yield number and kind of each entry from position ``start``: items, redirects, then other entries."""
         import numpy as np
 
         buckets = np.zeros(_BUCKETS, np.int64)
@@ -111,7 +112,7 @@ class EntryOrder:
             low = high
 
     def _walk_others(self, wanted: int, skipped: int) -> Iterator[tuple[int, int]]:
-        """The entries of one kind in the order of the table, without the first ``skipped``."""
+        """Yield the entries of one kind in the order of the table, without the first ``skipped``."""
         import numpy as np
 
         for first, kinds, _ in self._read_all():
@@ -120,7 +121,7 @@ class EntryOrder:
             skipped = max(0, skipped - len(found))
 
     def sample(self, start: int, size: int) -> Iterator[tuple[int, int]]:
-        """The same for ``size`` entries at most, evenly spread over the table, which is the order of paths."""
+        """Do the same for at most ``size`` entries, evenly spread over the table, which is in the order of paths."""
         numbers = sorted({round(step * (self._count - 1) / max(1, size - 1)) for step in range(size)})
         found = []
         for number in numbers:
@@ -161,7 +162,7 @@ class EntryOrder:
             yield first, *self._read(first, min(_CHUNK, self._count - first))
 
     def _read(self, first: int, count: int) -> tuple[np.ndarray[Any, Any], np.ndarray[Any, Any]]:
-        """Kinds and clusters of some entries. Damage may make them wrong: they only give the order."""
+        """Read kinds and clusters of some entries. Damage may make them wrong, but they only determine the order."""
         import numpy as np
 
         pointers = np.frombuffer(self._parts.read(self._table + 8 * first, 8 * count), "<u8")
@@ -176,7 +177,7 @@ class EntryOrder:
         codes = np.ascontiguousarray(dirents[:, :2]).view("<u2")[:, 0]
         clusters = np.ascontiguousarray(dirents[:, 8:12]).view("<u4")[:, 0]
         spaces = dirents[:, 3]
-        is_content = np.isin(spaces, list(self._content)) | (spaces <= 0x20) | (spaces >= 0x7F)  # no letter: damaged
+        is_content = np.isin(spaces, list(self._content)) | (spaces <= 0x20) | (spaces >= 0x7F)  # not a letter: damaged
         kinds = np.where(is_content, np.where(codes == _IS_REDIRECT, _REDIRECT, _ITEM), _OTHER)
         return kinds, clusters
 
@@ -188,10 +189,10 @@ class ZimService:
     """An open ZIM file.
 
     Args:
-        path: of the file.
-        parts: the files that it is made of.
+        path: the file's path.
+        parts: the files that it consists of.
 
-    Raises ValueError with what libzim says if it cannot be opened.
+    Raises ValueError with libzim's message if it cannot be opened.
     """
 
     def __init__(self, path: Path, parts: Sequence[Path]) -> None:
@@ -204,17 +205,17 @@ class ZimService:
             self._bytes = FileParts(parts)
         except ImportError as error:
             raise ValueError("reading it needs libzim: pip install libzim") from error
-        except UnicodeDecodeError as error:  # libzim's message holds a damaged name, and the binding cannot decode it
+        except UnicodeDecodeError as error:  # libzim's message has a damaged name, which the binding cannot decode
             raise ValueError(describe_error(ValueError(error.object.decode("utf-8", "backslashreplace")))) from error
-        except Exception as error:  # whatever libzim says of a damaged file
+        except Exception as error:  # any error of libzim on a damaged file
             raise ValueError(describe_error(error)) from error
 
     def header(self) -> dict[str, Any]:
-        """What the file says of itself."""
+        """Return what the file says about itself."""
         return self._header
 
     def check(self) -> bool | None:
-        """Whether the file is as it was made; None if it has no checksum to say so."""
+        """Verify the file's checksum; None if it has none."""
         return check(self._archive)
 
     def entries(self, start: int, wanted: frozenset[str], limit: int, sample: int | None) -> Iterator[Found]:
@@ -237,7 +238,13 @@ class ZimService:
             yield head | {"at": place}, data
 
     def find(self, path: str, wanted: frozenset[str], limit: int) -> Iterator[Found]:
-        """Head and data of the entry of a path, as of :meth:`entries`; nothing if there is none."""
+        """Yield head and data of the entry of a path, as :meth:`entries` does; nothing if there is none.
+
+        Args:
+            path: the entry's path.
+            wanted: the media types whose data is read.
+            limit: the largest size of an entry whose data is read, in bytes.
+        """
         if self._archive.has_entry_by_path(path):
             yield read_entry(self._archive, self._archive.get_entry_by_path(path)._index, _ITEM, wanted, limit)
 
@@ -248,7 +255,7 @@ def read_entry(archive: Archive, number: int, kind: int, wanted: frozenset[str],
     Args:
         archive: the open archive.
         number: the entry's number.
-        kind: whether it is an item, a redirect or no content; of the last only damage is reported.
+        kind: whether it is an item, a redirect or not content; for the last only damage is reported.
         wanted: the media types whose data is read.
         limit: the largest size of an entry whose data is read, in bytes.
 
@@ -259,7 +266,7 @@ def read_entry(archive: Archive, number: int, kind: int, wanted: frozenset[str],
     try:
         entry = archive._get_entry_by_id(number)
         path = entry.path[:TEXT_LIMIT]
-        if entry.is_redirect:  # one step: redirects may go in a circle
+        if entry.is_redirect:  # one step, since redirects may be circular
             target = entry.get_redirect_entry().path[:TEXT_LIMIT]
             return ({} if kind == _OTHER else {"path": path, "target": target}), b""
         item = entry.get_item()
@@ -274,12 +281,12 @@ def read_entry(archive: Archive, number: int, kind: int, wanted: frozenset[str],
             data = item.content
             return head | {"has_data": True}, bytes(data)
         return head, b""
-    except Exception as error:  # noqa: BLE001 - whatever libzim says of a damaged entry
+    except Exception as error:  # noqa: BLE001 - any error of libzim on a damaged entry
         return {"path": path, "number": number, "reason": describe_error(error), "is_content": kind != _OTHER}, b""
 
 
 def read_header(archive: Archive) -> dict[str, Any]:
-    """What the file says of itself, as far as it can be read."""
+    """Read what the file says about itself, as far as it is readable."""
     header: dict[str, Any] = {name.lower(): read_metadata(archive, name) for name in _METADATA}
     header["uuid"] = str(archive.uuid)
     header["all_entry_count"] = archive.all_entry_count
@@ -298,7 +305,7 @@ def read_header(archive: Archive) -> dict[str, Any]:
 
 
 def read_main_entry(archive: Archive) -> str:
-    """The path of the page a reader begins with, or nothing."""
+    """Return the path of the main page, or ""."""
     try:
         if not archive.has_main_entry:
             return ""
@@ -313,7 +320,7 @@ def read_main_entry(archive: Archive) -> str:
 
 
 def read_metadata(archive: Archive, name: str) -> str:
-    """A piece of metadata, or nothing if it is missing, damaged or too long."""
+    """Return a piece of metadata, or "" if it is missing, damaged or too long."""
     try:
         item = archive.get_metadata_item(name)
         return bytes(item.content).decode("utf-8", "replace").strip() if item.size <= TEXT_LIMIT else ""
@@ -322,7 +329,7 @@ def read_metadata(archive: Archive, name: str) -> str:
 
 
 def check(archive: Archive) -> bool | None:
-    """Whether the file is as it was made; None if it has no checksum to say so."""
+    """Verify the file's checksum; None if it has none."""
     try:
         return bool(archive.check()) if archive.has_checksum else None
     except Exception:  # noqa: BLE001
@@ -330,5 +337,5 @@ def check(archive: Archive) -> bool | None:
 
 
 def describe_error(error: Exception) -> str:
-    """The reason in one line."""
+    """Return the reason on one line."""
     return " ".join((str(error) or type(error).__name__).split())[:500]

@@ -1,1 +1,1 @@
-"""The process that claims, starts, watches and recovers; its workers; how they wake, detach and end."""
+"""The daemon, which claims, starts, watches and recovers jobs; its workers; how both wake, detach and end."""

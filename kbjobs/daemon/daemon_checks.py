@@ -1,4 +1,4 @@
-"""Whether jobs will be run: checks that kbjobs doctor shows."""
+"""Checks that kbjobs doctor shows of whether jobs will run."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from kbjobs.version import VERSION
 
 
 def check_daemon(home: Home) -> Iterator[Finding]:
-    """Whether a daemon runs if one is needed, and of which version."""
+    """Check that a daemon runs if one is needed, and that its version is the command's."""
     queue = open_to_read(home.state_file)
     if queue is None:
         yield Finding("daemon", "ok", "no job was submitted yet")
@@ -42,7 +42,7 @@ def check_daemon(home: Home) -> Iterator[Finding]:
 
 
 def check_on_finish(home: Home) -> Iterator[Finding]:
-    """Whether the command of on_finish can be run."""
+    """Check that the command of on_finish can be run."""
     words = Settings(home).words("on_finish")
     if words and shutil.which(home.path / words[0] if "/" in words[0] else words[0]) is None:
         text = f"{words[0]} cannot be run: it is not there, or not executable"
@@ -52,7 +52,7 @@ def check_on_finish(home: Home) -> Iterator[Finding]:
 
 
 def check_leftovers(home: Home) -> Iterator[Finding]:
-    """Whether processes, locks or deletions are left over."""
+    """Look for left-over processes, locks and deletions."""
     queue = open_to_read(home.state_file)
     known = set()
     if queue is not None:
@@ -88,14 +88,14 @@ def _processes_of_home(home: Home) -> Iterator[tuple[int, str]]:
             command = (entry / "cmdline").read_bytes().split(b"\0")
             environment = (entry / "environ").read_bytes().split(b"\0")
         except OSError:
-            continue  # it has ended, or is another user's
+            continue  # the process has ended, or belongs to another user
         runs = [value for value in environment if value.startswith(RUN_VARIABLE.encode() + b"=")]
         if runs and wanted in command:
             yield int(entry.name), runs[0].partition(b"=")[2].decode(errors="replace")
 
 
 def check_reboot(home: Home) -> Iterator[Finding]:
-    """Whether a daemon runs after a reboot."""
+    """Check that a daemon will run after a reboot."""
     unit = Path("~/.config/systemd/user/kbjobs.service").expanduser()
     if not unit.exists():
         yield Finding(

@@ -1,4 +1,4 @@
-"""Finishing what is left of deleted sources whose job does not go on with it: it was cancelled, or has failed."""
+"""Finish deletions of sources whose job does not resume, because it failed or was cancelled."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ log = logging.getLogger("kbjobs.daemon")
 
 
 def finish_deletions(home: Home) -> None:
-    """Remove the rest of each deleted source on which no job waits or works. What goes wrong is logged."""
+    """Remove the rest of each deleted source that no pending or running job uses. Errors are logged."""
     for removal in list_unfinished(home.sources):
         try:
             with Queue(home.state_file) as queue:

@@ -1,4 +1,4 @@
-"""The command that an operator has run after each job (the setting ``on_finish``), at most once for each end."""
+"""The finish hook: the operator's command (the setting ``on_finish``), run at most once after each job."""
 
 from __future__ import annotations
 
@@ -18,14 +18,17 @@ from kbjobs.system.crashpoints import crash_point
 
 AT_ONCE = 4  # commands that run at the same time: many jobs may end together
 IDLE_SECONDS = 30.0
-ADOPTED_SECONDS = 0.5  # between two looks at one of a former daemon, whose end nobody tells us
+ADOPTED_SECONDS = 0.5  # between two looks at a command of an earlier daemon, since no signal announces its end
 
 log = logging.getLogger("kbjobs.daemon")
 
 
 @dataclass(slots=True)
 class HookCommand:
-    """A command that runs for an end, until ``deadline`` (monotonic); one of a former daemon has no ``process``."""
+    """A command that runs for an end, until ``deadline`` (monotonic).
+
+    ``process`` is None if an earlier daemon started it.
+    """
 
     end: PendingHook
     deadline: float
@@ -34,7 +37,7 @@ class HookCommand:
     killed_for: str = ""
 
     def status(self) -> int | None:
-        """How it ended, negative by a signal, 0 if that is not known; None while it runs. It stays a zombie."""
+        """Its exit status, negative for a signal, 0 if unknown; None while it runs. Its process stays a zombie."""
         if self.process is None:
             is_there = bool(processes_of_run(self.end.token, variable=FINISH_VARIABLE))
             self.was_seen = self.was_seen or is_there
@@ -45,7 +48,7 @@ class HookCommand:
         return found.si_status if found.si_code == os.CLD_EXITED else -found.si_status
 
     def describe_end(self, status: int) -> str:
-        """What went wrong at its end, for people; '' if all is well."""
+        """Describe for people what went wrong at its end; '' if nothing did."""
         if self.killed_for:
             return f"was killed: {self.killed_for}"
         if self.process is None:
@@ -57,17 +60,17 @@ class HookCommand:
         return ""
 
     def kill(self) -> None:
-        """SIGKILL to its group, and to whatever of it has left the group."""
+        """Send SIGKILL to its process group, and to any of its processes that have left the group."""
         if self.process is not None:
-            kill_group(self.process.pid)  # not reaped yet, so the number is still its own
+            kill_group(self.process.pid)  # not reaped yet, so its number cannot belong to another process
         kill_processes_of_run(self.end.token, FINISH_VARIABLE)
 
 
 class FinishHooks:
-    """Runs the command for the ends of jobs that the state has noted. The daemon's loop never waits for one.
+    """Runs the command for ends of jobs that the state holds. The daemon's loop never waits for a command.
 
-    An end is taken before its command is started, and a taken one is never started again: a daemon that is killed in
-    between costs this command, but no message is sent twice. The next daemon says so in the job's log.
+    An end is taken before its command starts, and a taken end never starts a command again: a kill in between loses the
+    command, but no message is sent twice. The next daemon reports the loss in the job's log.
     """
 
     def __init__(self, home: Home, settings: Settings, queue: Queue) -> None:
@@ -86,7 +89,7 @@ class FinishHooks:
         return bool(self._running)
 
     def tick(self, may_start: bool = True) -> float:
-        """Reap, kill what is late, and start what is due; returns the seconds to the next look."""
+        """Reap ended commands, kill late ones and start due ones. Returns the seconds until the next look."""
         for command in list(self._running):
             self._look_at(command)
         while may_start and self._words and len(self._running) < AT_ONCE:
@@ -98,7 +101,7 @@ class FinishHooks:
         return min((self._wait_for(one) for one in self._running), default=IDLE_SECONDS)
 
     def kill_all(self, reason: str) -> None:
-        """Kill what runs; its end is met by the next tick."""
+        """Kill all running commands; the next tick handles their ends."""
         for command in self._running:
             command.killed_for = command.killed_for or reason
             command.kill()
@@ -115,7 +118,7 @@ class FinishHooks:
                 command.killed_for = command.killed_for or f"it ran longer than on_finish_seconds ({self._seconds:g})"
                 command.kill()
             return
-        command.kill()  # what it has left running
+        command.kill()  # processes that it left running
         crash_point("finish.ended")
         close_hook(self._queue, command.end)
         crash_point("finish.closed")
@@ -147,7 +150,7 @@ class FinishHooks:
         self._running.append(HookCommand(end, time.monotonic() + self._seconds, process))
 
     def _describe(self, end: PendingHook) -> dict[str, str]:
-        """The end of the job as the command's environment."""
+        """Describe the end of the job in variables of the command's environment."""
         return {
             HOME_VARIABLE: str(self._home.path),
             FINISH_VARIABLE: end.token,
@@ -156,14 +159,14 @@ class FinishHooks:
             "KBJOBS_JOB_SOURCE": end.source or "",
             "KBJOBS_JOB_STATUS": str(end.status),
             "KBJOBS_JOB_EXIT_CODE": str(end.exit_code),
-            "KBJOBS_JOB_SUMMARY": end.summary.replace("\0", " "),  # no environment holds one
+            "KBJOBS_JOB_SUMMARY": end.summary.replace("\0", " "),  # an environment cannot hold a NUL
         }
 
     def _log_file(self, end: PendingHook) -> Path:
         return self._home.log_file(end.job_id, end.attempt)
 
     def _open_log(self, end: PendingHook) -> int:
-        """The log of the job's attempt; if none can be written, as on a full disk, the command still runs."""
+        """Open the log of the job's attempt; if it cannot be written, as on a full disk, the command runs without."""
         try:
             flags = os.O_CREAT | os.O_WRONLY | os.O_APPEND | os.O_CLOEXEC
             return os.open(self._log_file(end), flags, 0o600)
@@ -172,12 +175,12 @@ class FinishHooks:
             return os.open(os.devnull, os.O_WRONLY | os.O_CLOEXEC)
 
     def _report(self, end: PendingHook, what: str) -> None:
-        """Say in the daemon's log and the job's what became of the command."""
+        """Write the command's outcome to the daemon's log and to the job's."""
         log.warning("job %d: on_finish %s", end.job_id, what)
         output = self._open_log(end)
         try:
             os.write(output, f"{time.strftime('%Y-%m-%d %H:%M:%S')} WARNING on_finish {what}\n".encode())
-        except OSError as error:  # a full disk, say: it stands in the daemon's log
+        except OSError as error:  # for example a full disk; the daemon's log has the message
             log.warning("job %d: its log cannot be written: %s", end.job_id, error.strerror)
         finally:
             os.close(output)

@@ -1,8 +1,8 @@
-"""Whether workers guard the daemon: whether one that finds none is to start another.
+"""The mark by which workers decide whether to start a daemon if they find none.
 
-A mark in the home says so. A daemon makes it when it starts, unless a service manager runs it and restarts it.
-Whoever stops the daemon removes the mark first, and so does the daemon when it is told to stop: what was stopped on
-purpose stays stopped, even if the process that stopped it is killed. The next daemon makes the mark again.
+A daemon creates the mark in the home when it starts, unless a service manager runs and restarts it. Anyone who stops
+the daemon removes the mark first, and so does the daemon when it is told to stop: a daemon stopped on purpose stays
+stopped, even if the process that stopped it is killed. The next daemon creates the mark again.
 """
 
 from __future__ import annotations
@@ -14,8 +14,8 @@ from kbjobs.config.home import Home
 
 
 def mark_guarded(home: Home, is_guarded: bool) -> None:
-    """Say whether the workers are to start a daemon when they find none."""
-    with contextlib.suppress(OSError):  # on a full or read-only disk it stays as it is
+    """Set or remove the mark that makes workers start a daemon if they find none."""
+    with contextlib.suppress(OSError):  # on a full or read-only disk the mark stays unchanged
         if is_guarded:
             home.guard_mark.touch(mode=0o600)
         else:
@@ -23,5 +23,5 @@ def mark_guarded(home: Home, is_guarded: bool) -> None:
 
 
 def is_service() -> bool:
-    """Whether a service manager has started this process: systemd says so in the environment (systemd.exec(5))."""
+    """Whether a service manager started this process, as systemd says in the environment (systemd.exec(5))."""
     return "INVOCATION_ID" in os.environ

@@ -1,4 +1,4 @@
-"""Starting, stopping and asking after the daemon, from a client's side."""
+"""Start, stop and find the daemon, from a client's side."""
 
 from __future__ import annotations
 
@@ -21,11 +21,11 @@ from kbjobs.store.locks import is_held_by, is_locked, try_lock
 from kbjobs.store.snapshot import open_to_read
 
 START_SECONDS = 30.0
-MARGIN_SECONDS = 20.0  # beyond the grace, for the kernel and the disk to finish what was killed
+MARGIN_SECONDS = 20.0  # beyond the grace, for the kernel and the disk to finish off killed processes
 NOBODY = -1
 LOG_BYTES, LOG_FILES = 1_000_000, 3
 
-# Kept so that a long-lived caller reaps the daemon it started.
+# Kept so that a long-lived caller reaps the daemons it started.
 _started: list[subprocess.Popen[bytes]] = []
 
 
@@ -35,10 +35,10 @@ def is_running(home: Home) -> bool:
 
 
 def ensure_daemon(home: Home, is_wanted: Callable[[], bool] = lambda: True) -> bool:
-    """Start a detached daemon if none runs; returns whether one was started.
+    """Start a detached daemon if none runs. Returns whether one was started.
 
-    ``is_wanted`` is asked when nobody else can start or stop one. Raises UnavailableError with what the daemon said
-    if it cannot start.
+    ``is_wanted`` is asked while nobody else can start or stop a daemon. Raises UnavailableError with the daemon's own
+    message if it cannot start.
     """
     if is_running(home):
         return False
@@ -51,10 +51,10 @@ def ensure_daemon(home: Home, is_wanted: Callable[[], bool] = lambda: True) -> b
 
 @contextlib.contextmanager
 def _nobody_else_starts(home: Home) -> Iterator[None]:
-    """Hold the start lock. Raises UnavailableError if another process keeps it."""
+    """Hold the start lock. Raises UnavailableError if another process keeps it too long."""
     try:
         lock = try_lock(home.start_lock, START_SECONDS)
-    except OSError:  # on a read-only disk nobody can start a daemon; one that runs can be stopped
+    except OSError:  # on a read-only disk nobody can start a daemon, but a running one can be stopped
         yield
         return
     if lock is None:
@@ -89,9 +89,9 @@ def _start(home: Home) -> None:
         process.kill()
         answer = f"it was not ready after {START_SECONDS:.0f} s"
     with contextlib.suppress(subprocess.TimeoutExpired):
-        process.wait(START_SECONDS)  # until then it may hold the lock itself
+        process.wait(START_SECONDS)  # the daemon may hold the lock until it has ended
     if is_running(home):
-        return  # one that somebody else has started at the same time
+        return  # somebody else has started one at the same time
     message, _, hint = answer.partition("\n")
     raise UnavailableError(
         f"the daemon cannot start: {message or 'it ended at once'}", hint or f"See {home.daemon_log}."
@@ -114,7 +114,7 @@ def _read_answer(descriptor: int) -> str | None:
 
 
 def stop_seconds(home: Home) -> float:
-    """How long a daemon takes to stop, at most: its jobs have the grace to come to a checkpoint."""
+    """The longest time in seconds that a daemon takes to stop: its jobs have the grace to reach a checkpoint."""
     return Settings(home).number("grace_seconds") + MARGIN_SECONDS
 
 
@@ -130,20 +130,20 @@ def stop_daemon(home: Home, now: bool, seconds: float) -> bool:
         Whether a daemon ran.
 
     Raises:
-        UnavailableError: it has not ended in time, or another process keeps the start lock.
+        UnavailableError: the daemon did not end in time, or another process keeps the start lock.
     """
     if not (is_running(home) or home.guard_mark.exists() or is_locked(home.start_lock)):
         return False
     with _nobody_else_starts(home):  # a daemon that is just starting is stopped too
-        mark_guarded(home, False)  # before anything ends: no worker is to start another
+        mark_guarded(home, False)  # before anything ends, so that no worker starts another daemon
         if not is_running(home):
             return False
         pid = _find_daemon(home)
-        with contextlib.suppress(ProcessLookupError):  # it may be ending by itself
+        with contextlib.suppress(ProcessLookupError):  # it may be ending on its own
             os.kill(pid, signal.SIGQUIT if now else signal.SIGTERM)
-            os.kill(pid, signal.SIGCONT)  # a stopped process would not hear it
+            os.kill(pid, signal.SIGCONT)  # a stopped process would not receive the signal
     deadline = time.monotonic() + seconds
-    # A process that is not our child cannot be waited for; its lock can.
+    # Only a child can be waited for; the lock of another process can.
     while is_running(home):
         if time.monotonic() > deadline:
             raise UnavailableError(f"the daemon (process {pid}) did not stop", "Try kbjobs daemon stop --now.")
@@ -152,7 +152,7 @@ def stop_daemon(home: Home, now: bool, seconds: float) -> bool:
 
 
 def _find_daemon(home: Home) -> int:
-    """The process of the daemon that runs. Raises UnavailableError if that is not certain."""
+    """Find the PID of the running daemon. Raises UnavailableError if it is not certain."""
     queue = open_to_read(home.state_file)
     described = queue.daemon() if queue is not None else None
     if queue is not None:
@@ -177,9 +177,9 @@ def log_to_file(path: Path) -> None:
 
 
 def main() -> None:
-    """The detached process: HOME and the descriptor on which to say that it is ready, or why it is not.
+    """Run the detached process. Arguments: HOME and the descriptor on which to report that it is ready, or why not.
 
-    The descriptor is NOBODY if it takes over from a daemon of an older program.
+    The descriptor is NOBODY if this process takes over from a daemon of an older program.
     """
     import logging
 
@@ -193,7 +193,7 @@ def main() -> None:
     def say(text: str) -> None:
         if descriptor == NOBODY:
             return
-        with contextlib.suppress(BrokenPipeError):  # whoever started us may be gone; the jobs are not
+        with contextlib.suppress(BrokenPipeError):  # the client that started us may be gone; the jobs are not
             os.write(descriptor, text.encode())
         os.close(descriptor)
 
@@ -223,7 +223,7 @@ def main() -> None:
 
 
 def _command(home: Home, descriptor: int) -> list[str]:
-    """What starts the detached process. -P: what lies in the working directory is data, never a module."""
+    """The command that starts the detached process. -P: files in the working directory are data, never modules."""
     return [sys.executable, "-P", "-m", "kbjobs.daemon.launching", str(home.path), str(descriptor)]
 
 

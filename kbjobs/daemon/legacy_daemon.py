@@ -1,4 +1,4 @@
-"""A daemon of an older program that does not hand over is stopped before the state gets a format it does not know."""
+"""Stop a daemon of an older program that cannot hand over, before the state gets a format that it cannot read."""
 
 from __future__ import annotations
 
@@ -19,10 +19,10 @@ log = logging.getLogger("kbjobs.daemon")
 
 
 def open_queue(home: Home) -> Queue:
-    """The queue, to be written. Where a daemon of an older program stands in the way, one of this takes its place.
+    """Open the queue for writing; if a daemon of an older program is in the way, replace it with one of this program.
 
-    Its jobs stop at a checkpoint and resume with the new one. Raises UnavailableError if it cannot be stopped; then
-    nothing is changed.
+    Its jobs stop at a checkpoint and resume with the new daemon. Raises UnavailableError if the old one cannot be
+    stopped; then nothing is changed.
     """
     try:
         return Queue(home.state_file)
@@ -39,7 +39,7 @@ def open_queue(home: Home) -> Queue:
 
 
 def start_successor(home: Home) -> None:
-    """As :func:`open_queue`, in a process of its own that outlives this one: a worker, which its daemon stops too."""
+    """Call :func:`open_queue` in a process that outlives this one, a worker, which its daemon is about to stop too."""
     subprocess.Popen(
         [sys.executable, "-P", "-m", "kbjobs.daemon.legacy_daemon", str(home.path)],
         stdin=subprocess.DEVNULL,

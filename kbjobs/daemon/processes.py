@@ -1,4 +1,4 @@
-"""Finding and ending what a dead worker left behind: only processes that carry its run's id."""
+"""Find and kill the processes that a dead worker left behind: only those that carry its run's id."""
 
 from __future__ import annotations
 
@@ -8,14 +8,14 @@ import signal
 from pathlib import Path
 
 RUN_VARIABLE = "KBJOBS_RUN_ID"
-FINISH_VARIABLE = "KBJOBS_FINISH_ID"  # the same of a command that is run after a job
-OWN_VARIABLES = "KBJOBS_OWN_VARIABLES"  # names of the variables that a worker has and its daemon has not
+FINISH_VARIABLE = "KBJOBS_FINISH_ID"  # the same for a command that runs after a job
+OWN_VARIABLES = "KBJOBS_OWN_VARIABLES"  # names of the variables that a worker has but its daemon has not
 
 
 def daemon_environment() -> dict[str, str]:
-    """The environment for a daemon that this process starts: without what belongs to a worker or a command after a job.
+    """The environment for a daemon that this process starts, without the variables of a worker or a finish hook.
 
-    A daemon that carried the mark of either would be killed with it.
+    A daemon that carried either mark would be killed together with the marked processes.
     """
     own = {RUN_VARIABLE, FINISH_VARIABLE, OWN_VARIABLES, *os.environ.get(OWN_VARIABLES, "").split()}
     return {name: value for name, value in os.environ.items() if name not in own}
@@ -24,7 +24,7 @@ def daemon_environment() -> dict[str, str]:
 def processes_of_run(run_id: str, proc: Path = Path("/proc"), variable: str = RUN_VARIABLE) -> list[int]:
     """Find the living processes whose environment carries a run's id, whatever their group.
 
-    A PID alone proves nothing: it may have been given to another program since.
+    A PID alone proves nothing: it may belong to another program by now.
 
     Args:
         run_id: the run's id.
@@ -32,13 +32,13 @@ def processes_of_run(run_id: str, proc: Path = Path("/proc"), variable: str = RU
         variable: the environment variable that holds the id.
 
     Returns:
-        Their PIDs.
+        The PIDs of the processes.
     """
     wanted = f"{variable}={run_id}".encode()
     found = []
     for entry in proc.iterdir():
         if entry.name.isdigit() and int(entry.name) != os.getpid():
-            # Processes end while we look, and those of others may not be read.
+            # Processes may end during the search, and other users' cannot be read.
             with contextlib.suppress(OSError):
                 if wanted in (entry / "environ").read_bytes().split(b"\0") and not _is_zombie(entry):
                     found.append(int(entry.name))
@@ -46,7 +46,7 @@ def processes_of_run(run_id: str, proc: Path = Path("/proc"), variable: str = RU
 
 
 def kill_processes_of_run(run_id: str, variable: str = RUN_VARIABLE) -> list[int]:
-    """SIGKILL whatever carries the run's id; returns the PIDs that were told."""
+    """Send SIGKILL to all processes that carry the run's id. Returns their PIDs."""
     found = processes_of_run(run_id, variable=variable)
     for pid in found:
         with contextlib.suppress(ProcessLookupError):
@@ -55,11 +55,11 @@ def kill_processes_of_run(run_id: str, variable: str = RUN_VARIABLE) -> list[int
 
 
 def kill_group(leader: int) -> None:
-    """SIGKILL to the process group of a child that has not been waited for."""
+    """Send SIGKILL to the process group of a child that has not been waited for."""
     with contextlib.suppress(ProcessLookupError):
         os.killpg(leader, signal.SIGKILL)
 
 
 def _is_zombie(entry: Path) -> bool:
-    # proc_pid_stat(5): the state is the field after the name, which stands in parentheses and is any bytes.
+    # proc_pid_stat(5): the state is the field after the name, which is in parentheses and may hold any bytes.
     return (entry / "stat").read_bytes().rpartition(b")")[2].split()[0] == b"Z"

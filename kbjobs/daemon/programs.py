@@ -1,4 +1,4 @@
-"""Whether another program lies on the disk than the one that this process runs: after an upgrade, or a ``git pull``."""
+"""Detect that the program on disk is no longer the one that this process runs, after an upgrade or a ``git pull``."""
 
 from __future__ import annotations
 
@@ -6,12 +6,12 @@ import time
 
 from kbjobs.version import VERSION, installed_program, installed_version
 
-LOOK_SECONDS = 2.0  # between two looks at all files; the version is looked at each time
-SETTLE_SECONDS = 2.0  # without a change: a program that is still being written cannot be run
+LOOK_SECONDS = 2.0  # between two looks at all files; the version is checked each time
+SETTLE_SECONDS = 2.0  # without a change: a program that is still being written cannot run
 
 
 class InstalledProgram:
-    """The program that this process runs, as it lay on the disk when the process began."""
+    """The program that this process runs, as it was on disk when the process began."""
 
     def __init__(self) -> None:
         self._seen = installed_program()
@@ -19,17 +19,17 @@ class InstalledProgram:
         self._looked = self._changed = time.monotonic()
 
     def is_replaced(self, at_once: bool = False) -> bool:
-        """Whether another program lies there now; ``at_once``: also if that was looked at a moment ago."""
+        """Whether another program is on disk now. ``at_once``: look even if the last look was a moment ago."""
         self._look(at_once or installed_version() != VERSION)
         return self._seen != self._own
 
     def is_being_replaced(self) -> bool:
-        """Whether the files have changed until just now."""
+        """Whether files have changed within the last seconds."""
         self._look()
         return self._seen != self._own and time.monotonic() - self._changed < SETTLE_SECONDS
 
     def is_to_blame(self, error: BaseException) -> bool:
-        """Whether an error is due to modules of two programs that were mixed: one that is gone, a name that moved."""
+        """Whether an error comes from mixing modules of two programs, as when a module is gone or a name has moved."""
         seen: BaseException | None = error
         while seen is not None:
             if _is_about_ourselves(seen):

@@ -1,4 +1,4 @@
-"""What a worker tells while it works: progress, and so the heartbeat by which the daemon knows that it lives."""
+"""A worker's reports: progress, and with it the heartbeat that tells the daemon that the worker is alive."""
 
 from __future__ import annotations
 
@@ -13,24 +13,24 @@ from kbjobs.config.home import Home
 from kbjobs.store.jobs import Job, Report, Work
 from kbjobs.store.queue import Queue, StaleWorkerError
 
-WRITE_SECONDS = 0.3  # between two writes of progress, and two looks at the request to cancel or to pause
+WRITE_SECONDS = 0.3  # between two writes of progress, and two looks for a request to cancel or to pause
 DISK_FULL = 73  # exit status of a worker that could not record anything
-LOST = 70  # exit status of a worker whose run was ended by someone else
+LOST = 70  # exit status of a worker whose run somebody else has ended
 
 log = logging.getLogger("kbjobs.worker")
 
 
 def stop_at_once() -> NoReturn:
-    """End the process of a run that was declared dead: nothing may be changed any more, not even by what tidies up."""
+    """End a process whose run was declared dead. It may change nothing more, not even through clean-up code."""
     log.error("this run was declared dead: stopping at once, changing nothing")
     os._exit(LOST)
 
 
 class ProgressWriter:
-    """A thread that writes the newest report to the state and learns of the request to cancel or to pause.
+    """A thread that writes the newest report to the state and reads requests to cancel or to pause.
 
-    It has a connection of its own, without a sync to disk at each write: progress may be lost with the power.
-    Whoever puts the end of a phase on record holds ``writing``, so that no older report is written over it.
+    It has its own connection, without a sync to disk at each write: a power cut may lose progress. Code that records
+    the end of a phase holds ``writing``, so that no older report overwrites it.
     """
 
     def __init__(self, home: Home, job: Job, run_id: str) -> None:
@@ -48,7 +48,7 @@ class ProgressWriter:
 
     @property
     def duration(self) -> float:
-        """Seconds of all attempts, by a clock that nobody can set."""
+        """Seconds of all attempts, by the monotonic clock."""
         return self._job.duration + time.monotonic() - self._started
 
     def start(self) -> None:
@@ -58,7 +58,7 @@ class ProgressWriter:
         self._thread.start()
 
     def stop(self) -> None:
-        """Write what is left and end."""
+        """Write the last report and end."""
         self._ended.set()
         self._thread.join()
 
@@ -68,7 +68,7 @@ class ProgressWriter:
             self._report = report
 
     def works_on(self, work: Work) -> None:
-        """Take what the running phase does."""
+        """Take what the running phase works on."""
         with self._lock:
             self._work = work
 
@@ -95,7 +95,7 @@ class ProgressWriter:
                     self.stop_requested.set()
             except StaleWorkerError:
                 stop_at_once()
-            except Exception as error:  # noqa: BLE001 — whatever a phase reports, the heart must go on beating
-                # Progress is not worth the job's life; a full disk will be met by the job itself.
+            except Exception as error:  # noqa: BLE001 — whatever a phase reports, the heartbeat must continue
+                # Progress is not worth the job's life; the job itself will hit a full disk.
                 log.warning("progress was not written: %s", error)
         queue.close()

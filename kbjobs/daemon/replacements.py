@@ -1,4 +1,4 @@
-"""Finishing what a kill has left of sources that were being replaced: the old one goes back, the rest is removed."""
+"""Finish interrupted replacements of sources: the old source returns, the rest is removed."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ log = logging.getLogger("kbjobs.daemon")
 
 
 def recover_swaps(home: Home) -> None:
-    """Settle each source that nobody works on. What goes wrong is logged."""
+    """Recover each source that nobody works on. Errors are logged."""
     for source in list_interrupted_swaps(home.sources):
         try:
             lock = try_lock(source.lock, 0)
@@ -24,7 +24,7 @@ def recover_swaps(home: Home) -> None:
             try:
                 SourceSwap(source).recover()
                 if not os.path.lexists(source.manifest):
-                    with contextlib.suppress(OSError):  # the lock has made the folder
+                    with contextlib.suppress(OSError):  # taking the lock created the folder
                         source.lock.unlink(missing_ok=True)
                         source.path.rmdir()
             finally:

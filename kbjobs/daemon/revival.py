@@ -1,4 +1,4 @@
-"""A worker that finds no daemon starts one: jobs that wait, and workers that die later, need it."""
+"""A worker that finds no daemon starts one: pending jobs, and workers that die later, need it."""
 
 from __future__ import annotations
 
@@ -14,18 +14,18 @@ from kbjobs.errors import KbjobsError
 from kbjobs.store.queue import Queue
 
 LOOK_SECONDS = 3.0  # between two looks at the daemon's lock
-MAX_SECONDS = 60.0  # the same after a daemon that could not start; doubles up to this
-LAST_SECONDS = 3.0  # for the daemon to start the next worker, which then looks
+MAX_SECONDS = 60.0  # the same after a daemon could not start; the pause doubles up to this
+LAST_SECONDS = 3.0  # for the daemon to start the next worker, which then looks itself
 LAST_LOOK_SECONDS = 0.05
 
 log = logging.getLogger("kbjobs.worker")
 
 
 class DaemonGuard:
-    """A thread of a worker that looks whether the daemon lives, and starts one if it does not.
+    """A thread of a worker that checks whether the daemon lives, and starts one if it does not.
 
-    Used as a context. At its end it looks until the worker of another job does, or until no job waits: a daemon that
-    dies between two workers would leave nobody who could start another.
+    Used as a context. At its end it keeps looking until another job's worker does, or until no job is pending: if a
+    daemon died between two workers, nobody would be left to start another.
     """
 
     def __init__(self, home: Home) -> None:
@@ -50,7 +50,7 @@ class DaemonGuard:
             time.sleep(LAST_LOOK_SECONDS)
 
     def _look(self) -> bool:
-        """Start a daemon if one is needed; returns False if none could be started."""
+        """Start a daemon if one is needed. Returns False if it could not be started."""
         try:
             if is_running(self._home) or is_service() or not self._is_wanted():
                 return True
@@ -62,7 +62,7 @@ class DaemonGuard:
         return True
 
     def _is_last(self) -> bool:
-        """Whether jobs wait for a daemon, and no other worker looks whether it lives."""
+        """Whether jobs wait for a daemon, and no other worker watches it."""
         if not self._is_wanted():
             return False
         try:
@@ -72,7 +72,7 @@ class DaemonGuard:
             return False
 
     def _is_wanted(self) -> bool:
-        # Never in a home that was deleted, or under a state that was put in the place of another.
+        # Never in a home that was deleted, or if the state file was replaced by another.
         return self._home.guard_mark.exists() and self._state_inode() == self._inode
 
     def _state_inode(self) -> int | None:

@@ -1,6 +1,6 @@
-"""The daemon: claims jobs, starts one worker each, watches them, recovers what died.
+"""The daemon: claims jobs, starts one worker for each, watches the workers, and recovers the jobs of dead ones.
 
-It is light on purpose: it knows rows, processes and locks, and nothing of what a job does.
+It is light on purpose: it knows rows, processes and locks, but not what a job does.
 """
 
 from __future__ import annotations
@@ -42,12 +42,12 @@ from kbjobs.store.state import STATE_VERSION
 from kbjobs.system.crashpoints import crash_point
 from kbjobs.version import VERSION, installed_version
 
-IDLE_SECONDS = 30.0  # between two looks when nothing runs and nobody nudged
-MIN_WAIT_SECONDS = 0.05  # a moment that has just come is met by the next look
+IDLE_SECONDS = 30.0  # between two looks if nothing runs and nobody nudges
+MIN_WAIT_SECONDS = 0.05  # a moment that has just passed is handled by the next look
 BUSY_SECONDS = 5.0  # the same while jobs run; the end of a worker wakes at once
-ADOPTED_SECONDS = 0.5  # while a worker of a former daemon runs, whose end nobody tells us
+ADOPTED_SECONDS = 0.5  # while a worker of an earlier daemon runs, since no signal announces its end
 TROUBLE_SECONDS = 2.0  # after an error of the state (a full disk, a long lock)
-LOCK_SECONDS = 2.0  # for those who just ask whether a daemon runs to let go of its lock
+LOCK_SECONDS = 2.0  # for processes that only check whether a daemon runs to release its lock
 
 log = logging.getLogger("kbjobs.daemon")
 
@@ -66,7 +66,7 @@ class Supervisor:
     """The daemon's loop over one home."""
 
     def __init__(self, home: Home, is_service: bool = False) -> None:
-        """``is_service``: a service manager starts it again if it dies, so that its workers need not."""
+        """``is_service``: a service manager restarts this daemon if it dies, so its workers need not."""
         self.home = home
         self._is_guarded = not is_service
         self.settings = Settings(home)
@@ -76,13 +76,13 @@ class Supervisor:
         self._kill_now = False
         self._program = InstalledProgram()
         self._is_superseded = False  # a newer program was installed, or has written the state
-        self._overdue: dict[str, float] = {}  # run id -> when its limit of time was seen to have passed, monotonic
-        self._beats: dict[str, tuple[int, float]] = {}  # run id -> last heartbeat, and when it was seen first
+        self._overdue: dict[str, float] = {}  # run id -> when its time limit was first seen to have passed, monotonic
+        self._beats: dict[str, tuple[int, float]] = {}  # run id -> last heartbeat, and when it was first seen
         self._last_tick = time.monotonic()
-        self._last_jobs_ended: float | None = None  # while the daemon ends, monotonic
+        self._last_jobs_ended: float | None = None  # when the last job ended while the daemon ends, monotonic
 
     def run(self, on_ready: Callable[[], None] = lambda: None) -> bool:
-        """Serve until SIGTERM or SIGINT, or until a newer program is to take over; returns whether one is.
+        """Serve until SIGTERM or SIGINT, or until a newer program takes over. Returns whether one does.
 
         Raises ConflictError if a daemon runs already.
         """
@@ -98,7 +98,7 @@ class Supervisor:
             log.info("daemon %d has ended", os.getpid())
 
     def _serve(self, on_ready: Callable[[], None]) -> bool:
-        """Serve while this process holds the lock; returns whether a newer program is to take over."""
+        """Serve while this process holds the lock. Returns whether a newer program takes over."""
         self._queue = Queue(self.home.state_file)
         self._state_inode = self.home.state_file.stat().st_ino
         self._pipe = WakePipe(self.home.wake_pipe)
@@ -113,7 +113,7 @@ class Supervisor:
             on_ready()
             self._sweep_locks()
             self._finishing = FinishHooks(self.home, self.settings, self._queue)
-            # In a thread: a large source takes minutes, and jobs are not to wait for it.
+            # In a thread: a large source takes minutes, and jobs must not wait for it.
             for finish in (finish_deletions, recover_swaps):
                 threading.Thread(target=finish, args=(self.home,), name=finish.__name__, daemon=True).start()
             self._loop()
@@ -125,7 +125,7 @@ class Supervisor:
         return self._is_superseded and not self._stopping
 
     def _sweep_locks(self) -> None:
-        """Remove the lock files of runs that have ended; a kill leaves the file behind, never the lock."""
+        """Remove the lock files of ended runs. A kill leaves the file behind, but never the lock."""
         running = {self.home.worker_lock(job.run_id) for job in self._queue.running() if job.run_id}
         for path in self.home.daemon_lock.parent.glob("run-*.lock"):
             if path not in running and not is_locked(path):
@@ -159,7 +159,8 @@ class Supervisor:
                 if is_disk_full(error):
                     self.home.give_up_reserve()
                 if self._stopping:
-                    # Without the state nothing can be given back; the next daemon recovers what is killed here.
+                    # Without the state no job can be given back; the next daemon recovers those whose workers are
+                    # killed here.
                     for run_id in self._children:
                         kill_processes_of_run(run_id)
                     return
@@ -178,7 +179,7 @@ class Supervisor:
             return False
 
     def _tick(self) -> float:
-        """Do all that is to be done now; returns how long to wait, 0 when the daemon may end."""
+        """Do all that is due. Returns the seconds to wait, 0 if the daemon may end."""
         if self._stopping:
             mark_guarded(self.home, False)
         self._reap_children()
@@ -207,7 +208,7 @@ class Supervisor:
         return min(wait, BUSY_SECONDS if running else IDLE_SECONDS)
 
     def _end_commands(self) -> float:
-        """Let the commands of on_finish end, where the daemon is to stop within the grace; returns how long to wait."""
+        """Let the commands of on_finish end, within the grace if the daemon must stop. Returns the seconds to wait."""
         now = time.monotonic()
         self._last_jobs_ended = self._last_jobs_ended or now
         wait = self._finishing.tick(may_start=False)
@@ -219,9 +220,10 @@ class Supervisor:
         return wait if self._finishing.is_busy else 0.0
 
     def _notices_newer_program(self, at_once: bool = False) -> bool:
-        """Whether this process is to start no job any more: its workers would be of a program that it does not know.
+        """Whether this process must not start more jobs, because their workers would run a program that it does not
+        know.
 
-        ``at_once``: notice it also if that was looked at a moment ago.
+        ``at_once``: look even if the last look was a moment ago.
         """
         if not self._is_superseded:
             state = self._queue.state_version()
@@ -263,7 +265,7 @@ class Supervisor:
             status = child.process.poll()
             if status is None:
                 continue
-            # Its whole group first: a child of the worker may still write to the source.
+            # Kill its whole group first: a child of the worker may still write to the source.
             for pid in kill_processes_of_run(child.run_id):
                 log.warning("job %d: process %d was left over and is killed", child.job_id, pid)
             self._record_death(child.job_id, child.run_id, describe_end(status, child.log))
@@ -271,13 +273,13 @@ class Supervisor:
             self._forget(child.run_id)
 
     def _forget(self, run_id: str) -> None:
-        """Nothing is left of a run."""
+        """Forget a run of which nothing is left."""
         self._stop_sent.pop(run_id, None)
         self._overdue.pop(run_id, None)
         self.home.worker_lock(run_id).unlink(missing_ok=True)
 
     def _recover(self, running: list[Job]) -> list[Job]:
-        """Requeue the jobs of dead workers of former daemons; returns the jobs that do run."""
+        """Requeue jobs whose workers died under earlier daemons. Returns the jobs that do run."""
         alive = []
         for job in running:
             assert job.run_id is not None  # noqa: S101 — a running job has a run
@@ -290,7 +292,7 @@ class Supervisor:
                 continue
             try:
                 self._record_death(job.id, job.run_id, "its worker died while no daemon ran")
-            except sqlite3.IntegrityError as error:  # what is wrong with one job must not stop the others
+            except sqlite3.IntegrityError as error:  # a problem with one job must not stop the others
                 log.error(
                     "job %d cannot be given back to the queue: %s; the others run, kbjobs doctor looks at the state",
                     job.id,
@@ -301,9 +303,9 @@ class Supervisor:
         return alive
 
     def _kill_stalled(self, running: list[Job]) -> None:
-        """SIGKILL to workers that live but have given no heartbeat for too long (a hung disk, SIGSTOP)."""
+        """Send SIGKILL to workers that live but have given no heartbeat for too long (a hung disk, SIGSTOP)."""
         now = time.monotonic()
-        # Where this process itself was stopped or the machine slept, silence proves nothing.
+        # If this process itself was stopped or the machine slept, silence proves nothing.
         slept = now - self._last_tick > 2 * IDLE_SECONDS
         self._last_tick = now
         seen: dict[str, tuple[int, float]] = {}
@@ -319,7 +321,7 @@ class Supervisor:
         self._beats = seen
 
     def _is_alive(self, job: Job) -> bool:
-        """Whether the worker itself lives: it holds its lock, and not just a child that inherited it."""
+        """Whether the worker itself lives: it must hold its lock, not just a child that inherited it."""
         assert job.run_id is not None  # noqa: S101
         if not is_locked(self.home.worker_lock(job.run_id)):
             return False
@@ -329,7 +331,7 @@ class Supervisor:
         crash_point("daemon.before_recovery")
         is_replaced = self._notices_newer_program(at_once=True)
         if (self._stopping or is_replaced) and not self._queue.get(job_id).cancel_requested:
-            with contextlib.suppress(StaleWorkerError):  # it gave the job back by itself
+            with contextlib.suppress(StaleWorkerError):  # the worker gave the job back on its own
                 self._queue.release(job_id, run_id, REPLACED if is_replaced else STOPPED)
                 log.info("job %d goes back to the queue: %s", job_id, reason)
             return
@@ -341,7 +343,7 @@ class Supervisor:
     # -- stopping ---------------------------------------------------------------------------------
 
     def _stop_workers(self, running: list[Job]) -> float:
-        """SIGTERM to workers that are to stop, SIGKILL after the grace; returns seconds to the next step."""
+        """Send SIGTERM to workers that must stop, SIGKILL after the grace. Returns the seconds to the next step."""
         grace = 0.0 if self._kill_now else self.settings.number("grace_seconds")
         wait = IDLE_SECONDS
         for job in running:
@@ -364,7 +366,7 @@ class Supervisor:
         return wait
 
     def _seconds_left(self, job: Job, now: float) -> float:
-        """Seconds that a job which has passed its limit of time still has to come to a checkpoint by itself."""
+        """Seconds that a job beyond its time limit still has to reach a checkpoint on its own."""
         assert job.run_id is not None  # noqa: S101
         if not job.is_out_of_time():
             self._overdue.pop(job.run_id, None)
@@ -372,7 +374,7 @@ class Supervisor:
         return self._overdue.setdefault(job.run_id, now) + self.settings.number("stall_after") - now
 
     def _end_idlers(self, running: set[str | None]) -> float:
-        """SIGKILL to workers whose job has ended but who do not; returns seconds to the next look."""
+        """Send SIGKILL to workers that do not end after their job has. Returns the seconds to the next look."""
         grace = 0.0 if self._kill_now else self.settings.number("grace_seconds")
         now = time.monotonic()
         idlers = [child for child in self._children.values() if child.run_id not in running]

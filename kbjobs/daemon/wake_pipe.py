@@ -1,4 +1,4 @@
-"""The nudge: one byte through a FIFO wakes the daemon at once; it polls only as a fallback."""
+"""The nudge: one byte through a FIFO wakes the daemon at once; polling is only a fallback."""
 
 from __future__ import annotations
 
@@ -8,8 +8,8 @@ from pathlib import Path
 
 
 def nudge(pipe: Path) -> None:
-    """Wake the daemon, if one listens."""
-    # ENXIO: nobody listens. ENOENT: nobody ever did. A full pipe wakes it just as well.
+    """Wake the daemon if one listens."""
+    # ENXIO: nobody listens. ENOENT: nobody ever did. A full pipe wakes the daemon just as well.
     with contextlib.suppress(OSError):
         descriptor = os.open(pipe, os.O_WRONLY | os.O_NONBLOCK | os.O_CLOEXEC)
         try:
@@ -22,7 +22,7 @@ class WakePipe:
     """The daemon's end of the nudge."""
 
     def __init__(self, path: Path) -> None:
-        # Anew each time: what lies there may be a plain file.
+        # Always recreated: the path may hold a plain file.
         path.unlink(missing_ok=True)
         os.mkfifo(path, 0o600)
         # Read and write, so that the pipe never reads as closed when the last client leaves.

@@ -1,7 +1,7 @@
-"""One process per running job: takes its locks, runs the job's phases, records how they ended.
+"""One process per running job: it takes the job's locks, runs its phases, and records how they ended.
 
-Started by the daemon as ``python -m kbjobs.daemon.worker HOME JOB_ID`` with the run's id in the
-environment, in a session and process group of its own, with its output in the attempt's log.
+The daemon starts it as ``python -m kbjobs.daemon.worker HOME JOB_ID`` with the run's id in the environment, in a
+session and process group of its own, with its output in the attempt's log.
 """
 
 from __future__ import annotations
@@ -53,8 +53,8 @@ from kbjobs.store.state import STATE_VERSION, OlderDaemonError
 from kbjobs.store.transitions import Event
 from kbjobs.system.crashpoints import crash_point
 
-STOPPED_SECONDS = 60.0  # for an older daemon to be stopped, which stops its workers
-LOCK_SECONDS = 1.0  # between two looks whether to stop waiting for the source
+STOPPED_SECONDS = 60.0  # for an older daemon, and with it its workers, to be stopped
+LOCK_SECONDS = 1.0  # between two checks of whether to stop waiting for the source
 
 log = logging.getLogger("kbjobs.worker")
 
@@ -68,10 +68,10 @@ def run_job(home: Home, job_id: int, run_id: str, stop: threading.Event) -> int:
         home: the home of the job's state.
         job_id: the job.
         run_id: the run that claimed it.
-        stop: set from outside when the job must stop.
+        stop: set from outside if the job must stop.
 
     Returns:
-        The exit status of the process: 0, or LOST if the run has ended or is being worked on already.
+        The exit status of the process: 0, or LOST if the run has ended or another process works on it.
 
     Raises:
         OlderDaemonError: the state was written by a newer program than the daemon's.
@@ -121,24 +121,24 @@ class _Attempt:
     stop: threading.Event
 
     def is_stopping(self) -> bool:
-        """Whether the job must stop: for the daemon, for a pause, because it was cancelled or its time is over."""
+        """Whether the job must stop: the daemon stops, or the job was paused, was cancelled or is out of time."""
         return self.stop.is_set() or self.writer.stop_requested.is_set() or self.writer.time_limit_reached.is_set()
 
     def retried(self, index: int) -> int:
-        """How often the phase was tried again."""
+        """How often the phase has been retried."""
         return self.job.retried if index == first_open(self.job.phases) else 0
 
     def can_retry(self, index: int) -> bool:
-        """Whether a transient error of the phase is followed by another try."""
+        """Whether a transient error of the phase leads to another try."""
         own = self.job.phases[index].retries
         return self.retried(index) < (self.job.retries if own is None else own)
 
     def passes(self, index: int, error: BaseException) -> bool:
-        """Whether the phase is tried again after an error."""
+        """Whether an error leaves the phase to be tried again."""
         return (isinstance(error, TransientError) and self.can_retry(index)) or self.is_mixed(error)
 
     def is_mixed(self, error: BaseException) -> bool:
-        """Whether the job failed because a newer program lies on the disk, or has written the files, by now."""
+        """Whether the job failed because a newer program was installed, or has written the files, in the meantime."""
         if isinstance(error, NewerFormatError):
             return self.queue.state_version() > STATE_VERSION or self.program.is_replaced(at_once=True)
         return self.program.is_to_blame(error)
@@ -146,7 +146,7 @@ class _Attempt:
 
 @dataclass(slots=True)
 class _Outcome:
-    """How the work ended, before it is recorded."""
+    """How the work ended, until it is recorded."""
 
     progress: Progress | None = None
     result: ChainResult | None = None
@@ -190,9 +190,9 @@ def _work(attempt: _Attempt) -> _Outcome:
 
 @dataclass(frozen=True, slots=True)
 class _Run:
-    """What each phase of an attempt is given, and how what the phases reach is put on record.
+    """Provides the context of each phase of an attempt, and records the progress of the phases.
 
-    ``inner`` is what the checkpoint holds of the phase that was at work when it was saved.
+    ``inner`` is the checkpoint's content of the phase that was running when it was saved.
     """
 
     attempt: _Attempt
@@ -202,7 +202,7 @@ class _Run:
     inner: Any
 
     def make_context(self, index: int, phase: Phase) -> Context:
-        """What the phase at a place of the chain is given; from now on it is the one at work."""
+        """Make the context of the phase at an index, and mark that phase as running."""
         attempt, job = self.attempt, self.attempt.job
         attempt.writer.works_on(Work(job.phases[index].dimension, phase.job_type.operation))
         return Context(
@@ -219,7 +219,7 @@ class _Run:
         )
 
     def end_phase(self) -> None:
-        """Put the end of a phase on record."""
+        """Record the end of a phase."""
         crash_point("phase.before_record")
         attempt, progress = self.attempt, self.progress
         with attempt.writer.writing:
@@ -238,7 +238,7 @@ class _Run:
 
 
 def _write(home: Home, write: Callable[[], Written]) -> Written:
-    """Write what must not be lost to a full disk: the home's reserve is given up for it."""
+    """Write something that must survive a full disk: the home's reserve is freed for it."""
     try:
         return write()
     except (sqlite3.Error, UnavailableError) as error:
@@ -253,7 +253,7 @@ def _finds_disk_full(error: BaseException) -> bool:
 
 
 def find_pasts(queue: Queue, job: Job) -> dict[int, Past]:
-    """What each phase took when one like it last ran, preferably on the same source."""
+    """Find how long a similar phase of each kind last took, preferably on the same source."""
     known = history.last_runs(queue, {history.kind_of(phase) for phase in job.phases}, job.source)
     return {
         index: Past(last.seconds or 0.0, last.rate, last.unit or "")
@@ -274,8 +274,8 @@ def _lock_source(
 ) -> AbstractContextManager[Any]:
     """Take the source's lock, however long a command such as ``sources rebuild`` keeps it.
 
-    ``is_ending``: the job does nothing but end the source: it makes no lock where a link leads to, nor among files that
-    are kept of a source that is gone.
+    ``is_ending``: the job only ends the source. Then no lock is created behind a symbolic link, nor among the files
+    that are kept of a deleted source.
     """
     if source is None or not source.path.is_dir():
         return nullcontext()
@@ -290,10 +290,10 @@ def _lock_source(
 
 
 def _explain(error: BaseException, home: Path) -> KbjobsError | None:
-    """What a person is told; None for what nobody expected."""
+    """Turn an error into one for people; None if it was unexpected."""
     if isinstance(error, KbjobsError):
         return error
-    if isinstance(error, MemoryError) or "can't start new thread" in str(error):  # as Python says of either limit
+    if isinstance(error, MemoryError) or "can't start new thread" in str(error):  # Python's words for either limit
         return UnavailableError(
             "the job does not have enough memory or threads",
             "Free some memory, run fewer jobs at once (kbjobs config set workers 1), or raise the limits under which"
@@ -307,9 +307,9 @@ def _explain(error: BaseException, home: Path) -> KbjobsError | None:
 
 
 def backoff(first: float, retried: int) -> float:
-    """Seconds to wait after the given number of retries: doubling, at most an hour, with jitter of half of it.
+    """Seconds to wait after the given number of retries: doubling, at most an hour, then varied by up to half.
 
-    The jitter keeps jobs that met the same outage from coming back together.
+    The jitter keeps jobs that hit the same outage from returning together.
     """
     return min(first * 2.0**retried, 3600.0) * random.uniform(0.5, 1.5)  # noqa: S311 — no secret
 
@@ -359,7 +359,7 @@ def _describe_failure(error: BaseException, home: Path, job_id: int) -> RunOutco
 
 
 def main() -> None:
-    """Entry point of the process."""
+    """Run the worker's process."""
     logging.basicConfig(
         stream=sys.stderr,
         level=logging.INFO,
@@ -374,7 +374,7 @@ def main() -> None:
     try:
         with DaemonGuard(home):
             status = run_job(home, job_id, run_id, stop)
-    except OlderDaemonError as error:  # it has started a worker of the program that took its own's place
+    except OlderDaemonError as error:  # the worker belongs to a newer program than its daemon
         log.warning("%s: it is replaced, and the job goes on then", error.message)
         start_successor(home)
         stop.wait(STOPPED_SECONDS)

@@ -1,4 +1,4 @@
-"""Starting the process of a worker, and telling how it ended."""
+"""Start a worker's process, and describe how it ended."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ def start_worker(home: Home, settings: Settings, job: Job, run_id: str) -> subpr
     """
     path = home.log_file(job.id, job.attempt)
     descriptor = os.open(path, os.O_CREAT | os.O_WRONLY | os.O_APPEND | os.O_CLOEXEC, 0o600)
-    # -P: what lies in the working directory is data, never a module.
+    # -P: files in the working directory are data, never modules.
     worker = [sys.executable, "-P", "-m", "kbjobs.daemon.worker", str(home.path), str(job.id)]
     try:
         return subprocess.Popen(
@@ -48,7 +48,7 @@ def start_worker(home: Home, settings: Settings, job: Job, run_id: str) -> subpr
 
 
 def describe_end(status: int, log: Path) -> str:
-    """Why a worker ended that has left no word: by its exit status, and what it or a library said last."""
+    """Describe why a worker ended without a report: by its exit status and the last line of its log."""
     if status < 0:
         return f"worker was killed by signal {-status}"
     if status == DISK_FULL:
@@ -58,7 +58,7 @@ def describe_end(status: int, log: Path) -> str:
 
 
 def _last_line(log: Path) -> str:
-    """The last line of a log, unless it is one of the worker's own news."""
+    """The last line of a log, unless it is an ordinary message of the worker."""
     try:
         with log.open("rb") as file:
             file.seek(max(0, file.seek(0, os.SEEK_END) - LAST_BYTES))
@@ -71,16 +71,16 @@ def _last_line(log: Path) -> str:
 
 def _environment(run_id: str) -> dict[str, str]:
     own = {RUN_VARIABLE: run_id}
-    # Two arenas of glibc's malloc (mallopt(3)) and not eight a core: about 35 MB less for the same speed.
+    # Two arenas of glibc's malloc (mallopt(3)) instead of eight per core: about 35 MB less at the same speed.
     if "MALLOC_ARENA_MAX" not in os.environ:
         own["MALLOC_ARENA_MAX"] = "2"
     return {**os.environ, **own, OWN_VARIABLES: " ".join(own)}
 
 
 def _niceness(settings: Settings) -> list[str]:
-    """The commands in front of a worker's that make it give way to others."""
+    """Commands in front of the worker's own that lower its priority."""
     command = []
-    # nice(1) adds to what it inherits, and a daemon that a worker has started is as nice as that worker.
+    # nice(1) adds to the inherited value, and a daemon started by a worker is as nice as that worker.
     missing = settings.integer("nice") - os.getpriority(os.PRIO_PROCESS, 0)
     if missing > 0:
         command += ["nice", "-n", str(missing)]

@@ -1,1 +1,1 @@
-"""Models and language packs from the network: by byte range, verified, whole or not there."""
+"""Models and language packs from the network: fetched in byte ranges, verified, and either whole or absent."""

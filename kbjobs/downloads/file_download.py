@@ -1,8 +1,8 @@
-"""A file from the network: it goes on after a kill where it stopped, is checked, and is whole or not there.
+"""Fetch a file: the download resumes after a kill, is verified, and leaves a whole file or none.
 
-Beside the file grows ``NAME.part``, and ``NAME.part.json`` says of what it is a part. A part is used again where the
-hash of the whole is known (a mixture would be found out) or where the server proves by If-Range that the file is still
-the same (RFC 9110, 13.1.5); otherwise it is started again.
+``NAME.part`` grows next to the file; ``NAME.part.json`` records what it is a part of. A part is reused if the hash of
+the whole is known, which would expose a mixture, or if the server proves by If-Range that the file is unchanged (RFC
+9110, 13.1.5). Otherwise the download starts over.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ from kbjobs.system.files import write_json
 log = logging.getLogger(__name__)
 
 SPARE_BYTES = 16 * 1024 * 1024
-"""What must be free on the disk beside the file: the job's end has to be written too."""
+"""Bytes that must stay free on the disk in addition to the file: the job's end has to be written too."""
 _TELL_SECONDS = 0.2
 _CONTENT_RANGE = re.compile(r"bytes (\d+)-(\d+)/(\d+|\*)")
 _FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
@@ -37,7 +37,7 @@ _FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 
 @dataclass(frozen=True)
 class WantedFile:
-    """What is to be fetched, and what is known of it beforehand."""
+    """A file to fetch, and what is known about it beforehand."""
 
     url: str
     size: int | None = None
@@ -47,22 +47,22 @@ class WantedFile:
     git_sha1: str | None = None
     """In hex, of a blob of git; needs the size (https://git-scm.com/book/en/v2/Git-Internals-Git-Objects)."""
     most: int | None = None
-    """Bytes it may have, where the size is not known."""
+    """Bytes that it may have at most, if the size is unknown."""
 
     @property
     def has_hash(self) -> bool:
-        """Whether a mixture of two files would be found out."""
+        """Whether a hash is known that would expose a mixture of two files."""
         return self.sha256 is not None or self.git_size is not None
 
     @property
     def git_size(self) -> int | None:
-        """The size, where git's hash is to be computed; None where not."""
+        """The size, if git's hash has to be computed; None otherwise."""
         return self.size if self.git_sha1 is not None else None
 
 
 @dataclass(frozen=True)
 class DownloadedFile:
-    """What has come."""
+    """Size and hash of a fetched file."""
 
     size: int
     """In bytes."""
@@ -79,24 +79,23 @@ def fetch_file(
     check: Callable[[], None] = lambda: None,
     give_up_seconds: float = GIVE_UP_SECONDS,
 ) -> DownloadedFile:
-    """Fetch a file to ``target``; one that is there and is as it should be is not fetched again.
+    """Fetch a file to ``target``, unless the right file is there already.
 
-    Of two calls for one target, in whatever processes, the second waits and takes what the first has fetched. The file
-    is safe from a power cut once its folder was synced and put in place.
+    If two calls have the same target, in whatever processes, the second waits and takes the file that the first
+    fetched. The file is safe from a power cut only after its folder was synced and put in place.
 
     Args:
-        wanted: what.
+        wanted: the file to fetch.
         target: where it goes, by way of ``target.part`` in the same folder.
-        token: for servers that want to know who asks; see :func:`kbjobs.net.requesting.get`.
-        on_progress: called several times a second with the bytes here, and those of the whole file if known.
-        check: is called several times a second, also while waiting; an exception of it ends the download, and what
-            has come is kept.
+        token: the token for servers that require one; see :func:`kbjobs.net.requesting.get`.
+        on_progress: called several times a second with the bytes so far, and the bytes of the whole file if known.
+        check: called several times a second, also while waiting; if it raises, the download ends and keeps what it has.
         give_up_seconds: seconds without a new byte after which the server is given up.
     Raises:
-        RefusedError: the server says no; its ``explain()`` is an error for a person.
-        TransientError: it does not answer, or not to the end; what has come is kept.
-        DownloadError: what it sends is not what was wanted.
-        UnavailableError: the disk is full, or cannot be written; what has come is kept.
+        RefusedError: the server refuses; ``explain()`` turns it into an error for people.
+        TransientError: the server does not answer, or breaks off; the part is kept.
+        DownloadError: the server sends something else than was wanted.
+        UnavailableError: the disk is full, or cannot be written; the part is kept.
     """
     with _disk(target), one_at_a_time(target, check) as has_waited:
         if target.exists() and (wanted.has_hash or has_waited):
@@ -108,7 +107,7 @@ def fetch_file(
 
 @contextmanager
 def one_at_a_time(path: Path, check: Callable[[], None] = lambda: None) -> Iterator[bool]:
-    """Hold the lock ``path.lock``, which the kernel frees at death. Gives whether it had to be waited for.
+    """Hold the lock ``path.lock``, which the kernel releases at death. Yields whether it had to wait.
 
     ``check`` is called while waiting, and may raise.
     """
@@ -133,7 +132,7 @@ def one_at_a_time(path: Path, check: Callable[[], None] = lambda: None) -> Itera
 
 
 class _Download:
-    """One call of :func:`fetch_file` that has the lock."""
+    """A call of :func:`fetch_file` that holds the lock."""
 
     def __init__(
         self,
@@ -172,7 +171,7 @@ class _Download:
         return DownloadedFile(self.content.size, self.content.sha256.hexdigest())
 
     def _take_up(self) -> None:
-        """Go on from the part that is here, if it is one of what is wanted now."""
+        """Resume the part on disk if it belongs to this request."""
         note = _read_note(self.note)
         is_same = note.get("hash") == self._hash() if self.wanted.has_hash else note.get("url") == self.wanted.url
         self.validator = str(note.get("validator", ""))
@@ -193,7 +192,7 @@ class _Download:
         self.content, self.validator = HashedContent(self.wanted.git_size), ""
 
     def _fetch(self) -> None:
-        """Bring the part to its end, over several tries."""
+        """Complete the part, with several tries if needed."""
         backoff = Backoff(self.wanted.url, self.give_up_seconds, self.check)
         while self.wanted.size is None or self.content.size < self.wanted.size or self.wanted.size == 0:
             before = self.content.size
@@ -204,7 +203,7 @@ class _Download:
             except RefusedError as error:
                 if error.status != 416 or not before:
                     raise
-                self._start_again()  # the file has become shorter than the part
+                self._start_again()  # the file is now shorter than the part
             except AwayError as error:
                 backoff.pause(error, has_come_on=self.content.size > before, here=self.content.size)
 
@@ -215,7 +214,7 @@ class _Download:
         return headers if self.wanted.has_hash else {**headers, "If-Range": self.validator}
 
     def _take(self, answer: Response) -> None:
-        """Write what an answer brings behind the part."""
+        """Append an answer's content to the part."""
         if answer.headers.get("content-encoding", "identity").lower() != "identity":
             raise DownloadError(f"{self.wanted.url} was sent compressed, which was not requested", "Try again later.")
         total = self._check_place(answer)
@@ -234,7 +233,7 @@ class _Download:
         self._tell(total, must=True)
 
     def _check_place(self, answer: Response) -> int | None:
-        """Make the part end where the answer begins. Returns the size of the whole, None where nobody knows it."""
+        """Make the part end where the answer begins. Returns the size of the whole file, None if unknown."""
         declared = answer.headers.get("content-length", "")
         if answer.status == 206:
             place = _CONTENT_RANGE.fullmatch(answer.headers.get("content-range", ""))
@@ -290,8 +289,8 @@ class _Download:
             self.on_progress(self.content.size, total)
 
     def _publish(self) -> None:
-        """Give the part its name."""
-        self.part.touch()  # an empty file has had no first byte
+        """Rename the part to its final name."""
+        self.part.touch()  # an empty file never got a first byte
         crash_point("download.checked")
         self.part.replace(self.target)
         crash_point("download.renamed")
@@ -299,7 +298,7 @@ class _Download:
 
 
 def _find_fault(wanted: WantedFile, content: HashedContent) -> str:
-    """What is wrong with what has come; empty where nothing is."""
+    """Describe what is wrong with the content; empty if nothing is."""
     if wanted.size is not None and content.size != wanted.size:
         return f"it has {content.size:,} bytes, {wanted.size:,} were announced"
     if wanted.sha256 is not None and content.sha256.hexdigest() != wanted.sha256.lower():
@@ -318,15 +317,15 @@ def _read_note(file: Path) -> dict[str, object]:
 
 
 def _strong_validator(headers: Mapping[str, str]) -> str:
-    """What proves in an If-Range that a file is the same: a strong ETag, or a date a minute older than the answer's.
+    """Find what proves in If-Range that a file is unchanged: a strong ETag, or a date.
 
-    Empty where there is none (RFC 9110, 8.8.1 and 8.8.2.2).
+    The date must be at least a minute before the answer's. Empty if there is none (RFC 9110, 8.8.1 and 8.8.2.2).
     """
     etag = headers.get("etag", "")
     if re.fullmatch(r'"[\x21\x23-\x7e]{1,1000}"', etag):
         return etag
     if etag:
-        return ""  # a weak one must not be used, nor a date in its place
+        return ""  # a weak ETag must not be used, nor a date in its place
     with suppress(ValueError, TypeError):
         changed, sent = (parsedate_to_datetime(headers[name]) for name in ("last-modified", "date") if name in headers)
         if (sent - changed).total_seconds() >= 60:
@@ -336,7 +335,7 @@ def _strong_validator(headers: Mapping[str, str]) -> str:
 
 @contextmanager
 def _disk(target: Path) -> Iterator[None]:
-    """Turns a disk that is full, or cannot be written, into UnavailableError."""
+    """Turn a full or unwritable disk into UnavailableError."""
     try:
         yield
     except OSError as error:

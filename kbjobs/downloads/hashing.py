@@ -1,4 +1,4 @@
-"""The hashes of a file, computed as it comes, beside the download and not in its way."""
+"""Hash a file while it arrives, without slowing the download."""
 
 from __future__ import annotations
 
@@ -9,16 +9,16 @@ from pathlib import Path
 from queue import Queue
 from threading import Thread
 
-PIECE = 2 * 1024 * 1024  # bytes read at a time from a file that is here
-_AHEAD = 8  # pieces that may wait to be hashed
+PIECE = 2 * 1024 * 1024  # bytes read at a time from a local file
+_AHEAD = 8  # pieces that may wait for hashing
 
 
 class HashedContent:
-    """What is known of the bytes so far: how many, their sha256, and if wanted their hash as a blob of git.
+    """Size and hashes of the bytes so far: sha256, and on request the hash as a git blob.
 
     Args:
-        git_size: of the whole in bytes, with which git's hash begins
-            (https://git-scm.com/book/en/v2/Git-Internals-Git-Objects); None: that hash is not wanted.
+        git_size: the size of the whole in bytes, with which git's hash begins
+          (https://git-scm.com/book/en/v2/Git-Internals-Git-Objects); None to leave that hash out.
     """
 
     def __init__(self, git_size: int | None = None) -> None:
@@ -33,7 +33,7 @@ class HashedContent:
 
     @contextmanager
     def in_background(self) -> Iterator[Callable[[bytes], None]]:
-        """Gives an ``add`` that does not wait for the hashes; they are complete when the block is left."""
+        """Yield an ``add`` that does not wait for hashing; the hashes are complete when the block ends."""
         waiting: Queue[bytes | None] = Queue(_AHEAD)
 
         def work() -> None:
@@ -59,9 +59,12 @@ class HashedContent:
 
 
 def measure_file(file: Path, check: Callable[[], None] = lambda: None, git_size: int | None = None) -> HashedContent:
-    """The hashes of a file, or a part of one, that is here; ``git_size``: as :class:`HashedContent` takes it.
+    """Hash a local file, or a part of one.
 
-    ``check`` is called after each piece, and may raise.
+    Args:
+        file: the file.
+        check: called after each piece; may raise.
+        git_size: the size for git's hash, as in :class:`HashedContent`.
     """
     content = HashedContent(git_size)
     with file.open("rb", buffering=0) as stream:

@@ -1,8 +1,8 @@
-"""What the hub says of a model: commit, licence, files with their hashes; and what its refusals mean.
+"""Ask the model hub about a model: commit, licence, files with their hashes. Explain its refusals.
 
-The API, as https://huggingface.co/docs/hub/api and the client huggingface_hub 2.4 have it: ``/api/models/R/revision/X``
-gives ``sha``; ``/api/models/R/tree/SHA`` lists files with ``size``, ``oid`` (git's hash) and for large ones
-``lfs.oid`` (sha256), in pages that a Link header leads through; ``/R/resolve/SHA/FILE`` is the file.
+The API is as in https://huggingface.co/docs/hub/api and the client huggingface_hub 2.4: ``/api/models/R/revision/X``
+gives ``sha``; ``/api/models/R/tree/SHA`` lists files with ``size``, ``oid`` (git's hash) and for large ones ``lfs.oid``
+(sha256), in pages linked by a Link header; ``/R/resolve/SHA/FILE`` is the file.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ _MAX_ANSWER = 16 * 1024 * 1024  # bytes
 _MAX_PAGES = 50
 _COMMIT = re.compile(r"[0-9a-f]{40}")
 _NEXT = re.compile(r'<([^<>]+)>\s*;\s*rel="?next"?')
-# A path that is what it looks like, on any file system.
+# A path that means the same on any file system.
 _SAFE_PATH = re.compile(r"(?!.*(?:^|/)\.{1,2}(?:/|$))(?!.*//)[A-Za-z0-9_.][A-Za-z0-9_./-]*(?<!/)")
 
 
@@ -45,7 +45,7 @@ class HubModel:
     commit: str
     """40 digits in hex."""
     licence: str
-    """As its card says; empty where it says none."""
+    """From its model card; empty if the card names none."""
 
 
 @dataclass(frozen=True)
@@ -59,13 +59,13 @@ class HubFile:
 
 
 class Hub:
-    """A hub, asked over the network.
+    """A model hub, accessed over the network.
 
     Args:
         endpoint: its address.
-        token: of the account that asks; None: nobody's.
+        token: the account's token; None for anonymous access.
         check: called several times a second; may raise.
-        give_up_seconds: seconds.
+        give_up_seconds: seconds after which a hub that does not answer is given up.
     """
 
     def __init__(
@@ -74,23 +74,29 @@ class Hub:
         self.endpoint, self.check, self.give_up_seconds = endpoint.rstrip("/"), check, give_up_seconds
         self.token = token if may_carry_token(self.endpoint) else None
         self.holds_back_token = token is not None and self.token is None
-        """Whether the token is not sent because others could read it on its way."""
+        """Whether the token is withheld because others could read it on its way."""
 
     @classmethod
     def of(cls, home: Home, settings: Settings, check: Callable[[], None]) -> Hub:
-        """The hub that the settings and the environment name."""
+        """Make the hub that the settings or the environment name.
+
+        Args:
+            home: the home, which holds the token.
+            settings: the settings in force.
+            check: called several times a second; may raise.
+        """
         endpoint = settings.text("hub.endpoint") or os.environ.get("HF_ENDPOINT") or ENDPOINT
         return cls(endpoint, find_secret(home, TOKEN), check)
 
     def find(self, hub_id: str, revision: str) -> HubModel:
-        """A revision of a model.
+        """Find a revision of a model.
 
         Args:
             hub_id: ``organisation/name``.
             revision: branch, tag or commit.
         Raises:
-            NotFoundError: the hub does not know it.
-            MissingRequirementError: it is not open to who asks.
+            NotFoundError: the hub does not have it.
+            MissingRequirementError: the account has no access to it.
             TransientError, DownloadError: as :func:`kbjobs.downloads.file_download.fetch_file`.
         """
         content, _ = self._ask(hub_id, revision, f"/api/models/{quote(hub_id)}/revision/{quote(revision, safe='')}")
@@ -100,7 +106,7 @@ class Hub:
         return HubModel(hub_id, revision, commit, _find_licence(content))
 
     def list_files(self, model: HubModel) -> dict[str, HubFile]:
-        """The files of a revision by their paths; those with a path that is not plain are left out. Raises as find."""
+        """List the files of a revision by path, without those that have an unsafe path. Raises as :meth:`find` does."""
         path: str | None = f"/api/models/{quote(model.hub_id)}/tree/{model.commit}?recursive=true&expand=false"
         found: dict[str, HubFile] = {}
         for _ in range(_MAX_PAGES):
@@ -114,12 +120,18 @@ class Hub:
         return found
 
     def wanted(self, model: HubModel, file: HubFile) -> WantedFile:
-        """What is to be fetched for a file."""
+        """Describe the download of a file."""
         url = f"{self.endpoint}/{quote(model.hub_id)}/resolve/{model.commit}/{quote(file.path)}"
         return WantedFile(url, file.size, file.sha256, file.git_sha1)
 
     def explain(self, error: RefusedError, hub_id: str, revision: str) -> KbjobsError:
-        """What a refusal of the hub means, and what to do."""
+        """Turn a refusal of the hub into an error that says what to do.
+
+        Args:
+            error: the refusal.
+            hub_id: ``organisation/name`` of the model.
+            revision: the branch, tag or commit that was asked for.
+        """
         if not is_same_origin(error.url, self.endpoint):
             return DownloadError(
                 f"the hub leads to {error.shown}, which answers with status {error.status}",
@@ -159,7 +171,7 @@ class Hub:
         )
 
     def _ask(self, hub_id: str, revision: str, path: str) -> tuple[Any, str | None]:
-        """The JSON at a path, and the path of its next page."""
+        """Fetch the JSON at a path, and the path of its next page."""
         url = self.endpoint + path
         backoff = Backoff(url, self.give_up_seconds, self.check)
         while True:
@@ -178,7 +190,7 @@ class Hub:
         return content, self._next_page(url, answer.headers)
 
     def _next_page(self, url: str, headers: Mapping[str, str]) -> str | None:
-        """The path of the next page; None for none, and for one elsewhere."""
+        """The path of the next page; None if there is none, or if it is on another server."""
         named = _NEXT.search(headers.get("link", ""))
         following = urljoin(url, named[1]) if named else ""
         if not following or not is_same_origin(following, self.endpoint):
@@ -203,7 +215,7 @@ def _find_licence(content: Mapping[str, Any]) -> str:
 
 
 def _read_file(entry: Any) -> HubFile | None:
-    """A file of a listing; None for a folder, and for what cannot be a file of a model."""
+    """Read a file of a listing; None for a folder, and for anything that cannot be a model's file."""
     if not isinstance(entry, dict) or entry.get("type") != "file":
         return None
     path, size, lfs = entry.get("path"), entry.get("size"), entry.get("lfs")

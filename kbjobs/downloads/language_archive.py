@@ -1,8 +1,8 @@
-"""A fetched language pack is unpacked: only what is needed of it, and nothing anywhere else.
+"""Unpack a fetched language pack: only the files that are needed, and only into its folder.
 
 A pack (``.argosmodel``) is a zip file of one folder: ``metadata.json``, ``model/`` (CTranslate2),
-``sentencepiece.model`` or ``bpe.model``, ``README.md``, and ``stanza/``, which is left out
-(https://github.com/argosopentech/argos-translate, argostranslate/package.py). Nothing in it is run.
+``sentencepiece.model`` or ``bpe.model``, ``README.md``, and ``stanza/``, which is skipped
+(https://github.com/argosopentech/argos-translate, argostranslate/package.py). Nothing in it is executed.
 """
 
 from __future__ import annotations
@@ -24,10 +24,10 @@ from kbjobs.store.connection import is_disk_full
 
 MAX_FILES = 10_000
 MAX_DIRECTORY = 4 * 1024 * 1024
-"""Bytes of the list of files at the end of a zip file: zipfile reads it whole."""
+"""Bytes of the list of files at the end of a zip file; zipfile reads the whole list."""
 MAX_METADATA = 1024 * 1024
 MAX_TEXT = 200
-"""Characters of what a pack says of itself that are kept."""
+"""Characters that are kept of each text in a pack's metadata."""
 SPARE_BYTES = 16 * 1024 * 1024
 _PIECE = 1024 * 1024
 _END, _LARGE = b"PK\5\6", b"PK\6\7"  # signatures: of the last record, and of the one before it in large files
@@ -38,7 +38,7 @@ _LICENCE_LINE = re.compile(r"^[\s#*_-]*licen[cs]e\b[\s:*_#-]*(\w.*)$", re.IGNORE
 
 @dataclass(frozen=True, slots=True)
 class Said:
-    """What a pack says of itself."""
+    """What a pack's metadata says about it."""
 
     version: str
     licence: str
@@ -52,11 +52,11 @@ def unpack(file: Path, folder: Path, pair: Pair, most: int, check: Callable[[], 
         file: the zip file.
         folder: an empty folder; what was written before an error stays in it.
         pair: the direction that the pack must be for.
-        most: bytes that its files may have, unpacked.
+        most: bytes that its unpacked files may have.
         check: called with each piece; may raise.
     Raises:
-        DamagedPackError: it is no pack, or not one for this direction, or a file of it would get somewhere else.
-        UnavailableError: there is no room.
+        DamagedLanguagePackError: it is not a pack, or not for this direction, or a file would land outside the folder.
+        UnavailableError: the disk has too little room.
     """
     try:
         with file.open("rb") as stream:
@@ -87,10 +87,11 @@ def unpack(file: Path, folder: Path, pair: Pair, most: int, check: Callable[[], 
 
 
 def _check_directory(stream: IO[bytes]) -> None:
-    """Raise DamagedPackError where the list of files is too long to be read.
+    """Raise DamagedLanguagePackError if the list of files is too long to read.
 
-    Its size stands in a record of 22 bytes at the end, before a comment of at most 65,535 (PKWARE's APPNOTE.TXT,
-    4.3.16); zipfile looks for it in the same order. In files of the kind for more than 4 GB it stands elsewhere.
+    A record of 22 bytes at the end, before a comment of at most 65,535 bytes, holds the list's size (PKWARE's
+    APPNOTE.TXT, 4.3.16); zipfile searches in the same order. Zip files of the kind for more than 4 GB keep it
+    elsewhere.
     """
     size = stream.seek(0, 2)
     stream.seek(max(0, size - 22 - 65_535))
@@ -106,7 +107,7 @@ def _check_directory(stream: IO[bytes]) -> None:
 
 
 def _check_members(archive: zipfile.ZipFile, most: int) -> dict[str, zipfile.ZipInfo]:
-    """The files to unpack, by their names below the one top folder; all others are checked too."""
+    """Find the files to unpack, by their names below the single top folder; all other files are checked too."""
     infos = archive.infolist()
     if len(infos) > MAX_FILES:
         raise _refuse(f"it has {len(infos):,} files, more than {MAX_FILES:,}")
@@ -139,7 +140,7 @@ def _check_members(archive: zipfile.ZipFile, most: int) -> dict[str, zipfile.Zip
 
 
 def _check_name(info: zipfile.ZipInfo) -> list[str]:
-    """The parts of a member's name; raises DamagedPackError for one that leads elsewhere or is no file."""
+    """Split a member's name. Raises DamagedLanguagePackError if it leads elsewhere or is not a file."""
     name = info.orig_filename
     parts = name.removesuffix("/").split("/")
     kind = stat.S_IFMT(info.external_attr >> 16)
@@ -177,7 +178,7 @@ def _text(content: dict[str, Any], name: str) -> str:
 
 
 def _find_licence(folder: Path) -> str:
-    """The licence as the README names it in a line of its own; '' where it does not."""
+    """Find the licence that the README names on a line of its own; '' if there is none."""
     for path in sorted(folder.glob("README*")):
         found = _LICENCE_LINE.search(path.read_bytes()[:MAX_METADATA].decode("utf-8", "replace"))
         if found and (told := " ".join(found[1].split())).isprintable():

@@ -1,4 +1,4 @@
-"""Language packs are fetched, checked against what was seen of them first, unpacked and put into the home."""
+"""Fetch language packs, compare them with what was first seen of their version, unpack and publish them."""
 
 from __future__ import annotations
 
@@ -21,27 +21,27 @@ from kbjobs.net.requesting import RefusedError
 from kbjobs.system.crashpoints import crash_point
 
 STEP = 1024 * 1024
-"""Bytes that are safe on disk and count as a step."""
+"""Bytes that count as a step once they are safe on disk."""
 GIVE_UP_SECONDS, GIVE_UP_SECONDS_WITH_OTHERS = 120.0, 20.0
-"""Seconds without a byte after which a server is given up; sooner where the index names another one."""
+"""Seconds without a byte after which a server is given up; fewer if the index names another server."""
 
 
 @dataclass(frozen=True, slots=True)
 class Step:
-    """What became of one pack: the pack, and whether it was fetched or was here already."""
+    """One pack and whether it was fetched now or was in the home already."""
 
     pack: LanguagePack
     is_new: bool
 
 
 def download_languages(context: Context, code: str, source: str | None, force: bool) -> PhaseResult:
-    """Fetch the newest packs for a language; what is here in that version is left alone.
+    """Fetch the newest packs for a language; a pack that the home already has in that version is kept.
 
     Args:
-        context: of the job.
-        code: of the language.
-        source: of the language to translate from; None: from and to English.
-        force: fetch again what is here, and take a pack that was changed under its version.
+        context: the job's context.
+        code: the language's code.
+        source: the language to translate from; None for both directions between it and English.
+        force: fetch present packs again, and accept a pack that was changed under its version.
     Raises:
         KbjobsError: there is no such pack, or it cannot be fetched or used.
     """
@@ -56,13 +56,13 @@ def download_languages(context: Context, code: str, source: str | None, force: b
 
 
 def _list_missing(offers: Sequence[Offer], code: str) -> list[Pair]:
-    """The directions between English and a language that the index does not have."""
+    """List the directions between English and a language that the index lacks."""
     there = {offer.pair for offer in offers}
     return [pair for pair in (Pair(ENGLISH, code), Pair(code, ENGLISH)) if pair not in there]
 
 
 def _bring(context: Context, offer: Offer, force: bool, span: tuple[float, float]) -> Step:
-    """Have a pack in the home."""
+    """Bring a pack into the home unless it is there."""
     pair = offer.pair
 
     def wait() -> None:
@@ -84,7 +84,7 @@ def _bring(context: Context, offer: Offer, force: bool, span: tuple[float, float
         try:
             said = unpack(file, built, pair, context.settings.integer("languages_max_mb") << 20, context.check)
         except DamagedLanguagePackError:
-            file.unlink()  # it would be as damaged the next time
+            file.unlink()  # if kept, the next try would use the damaged file
             remove_older(context.home, pair)
             raise
         if said.version != offer.version:
@@ -107,7 +107,7 @@ def _bring(context: Context, offer: Offer, force: bool, span: tuple[float, float
 
 
 def _find_whole(home: Home, pair: Pair) -> LanguagePack | None:
-    """The pack that is here; None for one that is damaged, too: it is fetched again."""
+    """Find the pack in the home; None also for a damaged one, which is then fetched again."""
     try:
         return find_pack(home, pair)
     except DamagedLanguagePackError:
@@ -115,7 +115,7 @@ def _find_whole(home: Home, pair: Pair) -> LanguagePack | None:
 
 
 def _forget_others(file: Path | None, home: Home, pair: Pair) -> None:
-    """Remove what was fetched for a direction before and is not the beginning of this file."""
+    """Remove earlier downloads for a direction, except this file and its part."""
     for other in home.downloads.glob(f"{pair.name}.*.argosmodel*"):
         if file is None or not other.name.startswith(file.name):
             other.unlink(missing_ok=True)
@@ -124,7 +124,7 @@ def _forget_others(file: Path | None, home: Home, pair: Pair) -> None:
 def _fetch(
     context: Context, offer: Offer, file: Path, span: tuple[float, float], force: bool
 ) -> tuple[DownloadedFile, str]:
-    """Fetch a pack from the first place that has it; also returns that place."""
+    """Fetch a pack from the first place that has it. Also returns that place."""
     if file.exists() and not force:  # whole: a kill came between fetching and unpacking
         with file.open("rb") as stream:
             return DownloadedFile(file.stat().st_size, hashlib.file_digest(stream, "sha256").hexdigest()), offer.links[
@@ -135,7 +135,7 @@ def _fetch(
 
     def tell(done: int, total: int | None) -> None:
         nonlocal told
-        if done - told >= STEP:  # a worker that dies after it has come further
+        if done - told >= STEP:  # a worker that dies after this has made progress
             told = done
             context.saved(1)
         context.progress(done, total or 0, "bytes", f"fetching {offer.pair}", span)
@@ -157,7 +157,7 @@ def _fetch(
         except (DownloadError, TransientError) as error:
             failed.append(error)
         context.log.warning("%s", failed[-1].message)
-    # One that may pass is the one to tell: the job can be tried again.
+    # Report a transient error if there is one: then the job can be tried again.
     chosen = next((one for one in failed if isinstance(one, TransientError)), failed[0])
     chosen.message = f"the language pack {offer.pair} cannot be fetched: {chosen.message}"
     chosen.args = (chosen.message,)
@@ -165,7 +165,7 @@ def _fetch(
 
 
 def _compare(context: Context, offer: Offer, fetched: DownloadedFile, force: bool, file: Path) -> None:
-    """Raise ConflictError where a version is not what it was when it was first seen."""
+    """Raise ConflictError if a version differs from what was first seen of it."""
     seen = first_seen(context.home, offer.pair, offer.version)
     if seen is None or seen == fetched.sha256:
         return
@@ -185,7 +185,7 @@ def _result(steps: Sequence[Step], missing: Sequence[Pair]) -> PhaseResult:
     new = [step.pack for step in steps if step.is_new]
     kept = [step.pack for step in steps if not step.is_new]
     counts = {
-        # A home can be moved: no path of it is kept in the state.
+        # A home can be moved, so the state holds no path in it.
         "packs": [{**step.pack.pair.as_dict(), **asdict(step.pack.record), "fetched": step.is_new} for step in steps],
         "bytes": sum(pack.record.size for pack in new),
         "missing": [pair.as_dict() for pair in missing],

@@ -1,7 +1,7 @@
-"""The index of language packs: what there is to fetch.
+"""The index of language packs that can be fetched.
 
-Its form is that of Argos Translate (https://github.com/argosopentech/argospm-index, index.json): a JSON list of
-objects, of which ``from_code``, ``to_code``, ``package_version`` and ``links`` are read. It tells no size and no hash.
+Its format is Argos Translate's (https://github.com/argosopentech/argospm-index, index.json): a JSON list of objects, of
+which ``from_code``, ``to_code``, ``package_version`` and ``links`` are read. It holds no sizes and no hashes.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from kbjobs.languages.language_packs import Pair, is_code
 from kbjobs.net.requesting import RefusedError
 
 MAX_BYTES = 8 * 1024 * 1024
-"""Of an index; that of 2026 has 32 KB."""
+"""Of an index; in 2026 the public one has 32 KB."""
 MAX_ENTRIES = 20_000
 MAX_LINKS = 10
 MAX_URL = 2_048  # characters
@@ -33,14 +33,14 @@ _VERSION = re.compile(r"[0-9A-Za-z][0-9A-Za-z.+-]{0,39}")
 
 @dataclass(frozen=True, slots=True)
 class Offer:
-    """A pack that an index offers: its direction, version, and where it can be fetched, the best place first."""
+    """A pack that an index offers: its direction, its version, and its addresses, the best one first."""
 
     pair: Pair
     version: str
     links: tuple[str, ...]
 
     def as_dict(self) -> dict[str, Any]:
-        """As ``--json`` prints it."""
+        """The offer as ``--json`` prints it."""
         return {**self.pair.as_dict(), "version": self.version}
 
 
@@ -50,12 +50,12 @@ def fetch_index(
     """Fetch the index that the setting ``languages_index`` names: the newest pack of each direction.
 
     Args:
-        home: where the index is kept meanwhile.
-        settings: in force.
+        home: where the index is kept in the meantime.
+        settings: the settings in force.
         check: called several times a second; may raise.
         give_up_seconds: seconds after which a server that does not answer is given up.
     Raises:
-        KbjobsError: it cannot be fetched, or is none.
+        KbjobsError: it cannot be fetched, or is not an index.
     """
     url = settings.text(SETTING)
     file = home.downloads / "languages-index.json"
@@ -67,13 +67,14 @@ def fetch_index(
 
 
 def read_index(content: bytes, url: str) -> dict[Pair, Offer]:
-    """The newest pack of each direction that an index offers.
+    """Read the newest pack of each direction from an index.
 
-    What is no pack for a translation, or cannot be fetched from here, is passed over: an index may hold more than this
-    program knows of. By https it is not followed to where a pack could be changed on its way.
+    Entries that are no translation packs, or cannot be fetched from here, are skipped, since an index may hold more
+    than this program knows. If the index came by https, only https links count, since a pack could be changed on its
+    way otherwise.
 
     Raises:
-        DownloadError: it is no index.
+        DownloadError: it is not an index.
     """
     try:
         entries = json.loads(content)
@@ -95,20 +96,26 @@ def read_index(content: bytes, url: str) -> dict[Pair, Offer]:
 
 
 def order_of(version: str) -> tuple[tuple[int, int | str], ...]:
-    """What versions are compared by: 1.10 comes after 1.9."""
+    """The key that versions are compared by: 1.10 comes after 1.9."""
     return tuple(
         (1, int(part)) if part.isdecimal() else (0, part) for part in re.findall(r"[0-9]{1,18}|[a-z]+", version.lower())
     )
 
 
 def choose(offers: dict[Pair, Offer], code: str, source: str | None) -> list[Offer]:
-    """The packs to fetch for a language.
+    """Choose the packs to fetch for a language.
 
-    Without ``source`` those from English to it and back, as far as there are. With it, the one from there; where there
-    is none, one to English and one from English.
+    Args:
+        offers: the index.
+        code: the language's code.
+        source: the language to translate from. None chooses the packs from English to ``code`` and back, as far as they
+            exist.
+
+    Returns:
+        With a ``source``, the direct pack; if there is none, one to English and one from English.
 
     Raises:
-        NotFoundError: there is no way.
+        NotFoundError: no pack leads there.
     """
     if source is None:
         found = [offers[pair] for pair in (Pair(ENGLISH, code), Pair(code, ENGLISH)) if pair in offers]
@@ -134,7 +141,7 @@ def _tell_others(offers: Iterable[Pair], code: str) -> str:
 
 
 def _read_entry(entry: Any, schemes: tuple[str, ...]) -> Offer | None:
-    """An entry as an offer, None for what is none."""
+    """Read an entry; None if it is not a usable offer."""
     if not isinstance(entry, dict) or entry.get("type", "translate") != "translate":
         return None
     source, target = entry.get("from_code"), entry.get("to_code")

@@ -1,4 +1,4 @@
-"""A model comes from the hub into the home: chosen files, one after the other, verified, published as one folder."""
+"""Download a model from the hub into the home: chosen files in sequence, verified, published as one folder."""
 
 from __future__ import annotations
 
@@ -25,20 +25,27 @@ from kbjobs.system.folder_swap import FolderSwap
 
 MAIN = "main"
 READINGS = ".readings.json"
-"""In the folder of models: how the first model of each key reads texts. Not a cache: ledgers hold such vectors."""
-_SAVED_EVERY = 1 << 20  # bytes, after which a death is not one without progress
+"""In the folder of models: how the first model of each key reads texts. Not a cache, since ledgers hold vectors of
+it."""
+_SAVED_EVERY = 1 << 20  # bytes, after which the worker's death counts as one with progress
 
 
 @dataclass(frozen=True)
 class ProgressSpan:
-    """The part of the phase that the download makes up."""
+    """The part of the phase that the download takes."""
 
     start: float = 0.0
     end: float = 1.0
 
 
 def ensure_model(context: Context, name: str, span: ProgressSpan) -> ModelFolder:
-    """The model, fetched from the hub if it is not here. Raises as :func:`download_model`."""
+    """Find the model, fetching it from the hub if it is not here. Raises as :func:`download_model` does.
+
+    Args:
+        context: the job's context.
+        name: a name of the catalogue, or ``organisation/name``.
+        span: the part of the phase that a download takes.
+    """
     try:
         return find_model(name, context.home.models)
     except KbjobsError:
@@ -49,19 +56,20 @@ def ensure_model(context: Context, name: str, span: ProgressSpan) -> ModelFolder
 def download_model(
     context: Context, name: str, revision: str | None, force: bool, span: ProgressSpan = ProgressSpan()
 ) -> tuple[ModelFolder, int]:
-    """Fetch a model; what is here already in that revision is left alone.
+    """Fetch a model; if that revision is here already, it is kept.
 
     Args:
-        context: of the job.
-        name: of the catalogue, or ``organisation/name``.
-        revision: branch, tag or commit; None: ``main``, or whatever is here.
+        context: the job's context.
+        name: a name of the catalogue, or ``organisation/name``.
+        revision: branch, tag or commit; None: ``main``, or the revision that is here.
         force: fetch it again.
-        span: the part of the phase that this makes up.
+        span: the part of the phase that the download takes.
     Returns:
-        The model, and the bytes that its files have; 0 where nothing had to be done.
+        The model, and the bytes of its files; 0 if nothing had to be done.
     Raises:
-        NotFoundError, MissingRequirementError, TransientError, DownloadError, UnavailableError: as the hub, the server
-            or the disk made it fail.
+        NotFoundError, MissingRequirementError, TransientError, DownloadError, UnavailableError: the hub, the server or
+            the
+          disk failed.
     """
     if not force and revision is None:
         try:
@@ -77,7 +85,14 @@ def download_model(
 
 
 def result_of(folder: ModelFolder, key: str, engine: str, size: int) -> PhaseResult:
-    """What a job says of the model it has fetched."""
+    """Make the job's result from the fetched model.
+
+    Args:
+        folder: the model.
+        key: the key of its vectors in ledgers.
+        engine: the engine that runs it.
+        size: bytes fetched; 0 if the model was here already.
+    """
     note = folder.note
     counts: dict[str, Any] = {
         "model": folder.name,
@@ -100,13 +115,13 @@ def result_of(folder: ModelFolder, key: str, engine: str, size: int) -> PhaseRes
 
 
 def licence_of(folder: ModelFolder) -> str:
-    """The licence of a model, as the hub or the catalogue tells it; empty where nobody does."""
+    """The licence of a model, from the hub or the catalogue; empty if neither names one."""
     known = find_known(folder.name)
     return (folder.note.licence if folder.note else "") or (known.licence if known else "")
 
 
 class _Download:
-    """One download that has the lock of its model."""
+    """A download that holds the lock of its model."""
 
     def __init__(self, context: Context, name: str, target: Path, staging: Path, span: ProgressSpan) -> None:
         self.context, self.name, self.target, self.staging, self.span = context, name, target, staging, span
@@ -149,7 +164,7 @@ class _Download:
         crash_point("download.published")
 
     def _find_commit(self, model: HubModel) -> ModelFolder | None:
-        """The model that is here already in that commit, whole."""
+        """Find the model if it is here already in that commit, whole."""
         note = read_note(self.target)
         if note is None or note.commit != model.commit:
             return None
@@ -195,14 +210,14 @@ class _Download:
             )
 
     def _remove_others(self, chosen: list[HubFile]) -> None:
-        """Leave nothing of another revision, of a kill or of the locks."""
+        """Remove files of other revisions, of killed downloads and of locks."""
         wanted = {self.staging / file.path for file in chosen}
         for path in self.staging.rglob("*"):
             if path.is_file() and path not in wanted:
                 path.unlink()
 
     def _read(self, has_weights: bool = True) -> ModelFolder:
-        """The model in the staging folder, by the name it will have."""
+        """Read the model in the staging folder, under its later name."""
         known = find_known(self.name)
         prompts = (known.query_prompt, known.passage_prompt) if known else ("", "")
         name = known.name if known else self.hub_id
@@ -215,7 +230,7 @@ class _Download:
             ) from error
 
     def _note(self, model: HubModel, files: Mapping[str, HubFile], chosen: list[HubFile]) -> None:
-        """Write down what the model is, and whether its key needs an addition."""
+        """Record what the model is, and whether its key needs a variant."""
         (self.staging / NOTE_FILE).unlink(missing_ok=True)
         folder = self._read()
         weights = weights_hash(folder, self.context.home.engines)
@@ -229,10 +244,10 @@ class _Download:
             write_note(self.staging, ModelNote(**{**vars(note), "variant": variant}))
 
     def _identity(self, folder: ModelFolder, weights: str, files: Mapping[str, HubFile], chosen: list[HubFile]) -> str:
-        """The sha256 that stands for the weights.
+        """Choose the sha256 that identifies the weights.
 
-        An ONNX file stands for the safetensors of its commit where these are the published ones of a known model: so
-        vectors that were made with them stay in use. A second file with the tensors counts too.
+        If the safetensors of the commit are the published ones of a known model, an ONNX file takes their hash, so that
+        vectors made with them stay in use. A second file of tensors is included in the hash.
         """
         if folder.has_safetensors:
             return weights
@@ -243,7 +258,8 @@ class _Download:
         return hashlib.sha256(" ".join([weights, *data]).encode()).hexdigest() if data else weights
 
     def _variant(self, folder: ModelFolder, key: str) -> str:
-        """What the key of this model needs beside the hash of its weights; empty for the first that has that key."""
+        """Find what the model's key needs in addition to the hash of its weights; empty for the first model with that
+        key."""
         file = self.context.home.models / READINGS
         reading = reading_hash(folder)
         with one_at_a_time(self.context.home.downloads / "models" / READINGS, self.context.check):
@@ -255,7 +271,7 @@ class _Download:
         return "" if first == reading else reading
 
     def _reading_here(self, key: str) -> str | None:
-        """How the model that is here under that key reads texts: its vectors may be in ledgers."""
+        """Find how the model that is here under that key reads texts: ledgers may hold its vectors."""
         try:
             here = find_model(self.name, self.context.home.models)
             same = model_key(here, weights_hash(here, self.context.home.engines)) == key

@@ -1,4 +1,4 @@
-"""Which files of a model's revision are needed: never pickled weights, which run code when they are loaded."""
+"""Choose the files of a model's revision: never pickled weights, since loading them runs code."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from kbjobs.errors import DownloadError, MissingRequirementError
 
 MODULES = "modules.json"
 ONNX = "onnx/model.onnx"
-_MAX_SMALL = 64 * 1024 * 1024  # bytes; tokenizers of many languages have 17 MB
+_MAX_SMALL = 64 * 1024 * 1024  # bytes; tokenizers for many languages have 17 MB
 _TOP = (MODULES, "config_sentence_transformers.json")
 _OF_TRANSFORMER = (
     "config.json",
@@ -29,14 +29,14 @@ _OF_TRANSFORMER = (
 
 
 def choose_small(model: HubModel, files: Mapping[str, HubFile], modules_file: Path) -> list[HubFile]:
-    """The files that say what the model is: configuration and tokenizer.
+    """Choose the files that describe the model: configuration and tokenizer.
 
     Args:
-        model: of the hub.
-        files: all it has.
-        modules_file: its ``modules.json``, which is here already.
+        model: the model on the hub.
+        files: all of its files.
+        modules_file: its ``modules.json``, which was fetched already.
     Raises:
-        DownloadError: it is no model that kbjobs can read.
+        DownloadError: kbjobs cannot read such a model.
     """
     wanted = [*_TOP]
     for number, (kind, folder) in enumerate(_read_modules(model, modules_file)):
@@ -53,15 +53,15 @@ def choose_small(model: HubModel, files: Mapping[str, HubFile], modules_file: Pa
 
 
 def choose_weights(model: HubModel, files: Mapping[str, HubFile], folder: ModelFolder) -> list[HubFile]:
-    """The files of the weights: ONNX where a light engine can run it, so that nothing needs torch; else safetensors.
+    """Choose the files of weights: ONNX if a light engine can run it, so that torch is not needed; else safetensors.
 
     Args:
-        model: of the hub.
-        files: all it has.
+        model: the model on the hub.
+        files: all of its files.
         folder: the model as its small files describe it.
     Raises:
-        DownloadError: it has only weights in other forms.
-        MissingRequirementError: no engine that is installed could run it; the hint names the extra.
+        DownloadError: it has weights only in other formats.
+        MissingRequirementError: no installed engine could run it; the hint names the extra.
     """
     below = folder.tokenizer_file.parent.relative_to(folder.path).as_posix()
     start = "" if below == "." else f"{below}/"
@@ -88,13 +88,13 @@ def choose_weights(model: HubModel, files: Mapping[str, HubFile], folder: ModelF
 
 
 def find_safetensors(files: Mapping[str, HubFile], folder: ModelFolder) -> HubFile | None:
-    """The same weights as safetensors, where the revision has them."""
+    """Find the same weights as safetensors; None if the revision lacks them."""
     below = folder.tokenizer_file.parent.relative_to(folder.path).as_posix()
     return files.get("model.safetensors" if below == "." else f"{below}/model.safetensors")
 
 
 def _read_modules(model: HubModel, file: Path) -> list[tuple[str, str]]:
-    """Kind and folder of each module."""
+    """Read the kind and the folder of each module."""
     try:
         content = json.loads(file.read_text(encoding="utf-8"))
         return [(str(one["type"]).rpartition(".")[2], str(one["path"]).strip("/")) for one in content]

@@ -1,1 +1,1 @@
-"""Text to vectors, behind one small interface."""
+"""Turn text into vectors, behind one small interface."""

@@ -1,8 +1,8 @@
-"""The lines of a batch's files: one request a passage, and what came of each.
+"""Write and read the lines of a batch's files: one request per passage, and its outcome.
 
-One request for each passage, named by the hash of its text: whatever order the answers come in, and whichever of them
-fails, expires or is missing, each is matched, stored, repeated or given up by itself. Several passages in a request
-would save a few bytes of the input, no money, and fail together.
+Each passage has a request of its own, named by the hash of its text: whatever the order of the answers, and whichever
+fail, expire or are missing, each one can be matched, stored, repeated or given up alone. Several passages in a request
+would save a few bytes of input but no money, and would fail together.
 """
 
 from __future__ import annotations
@@ -22,23 +22,23 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 UNDONE = frozenset({"batch_expired", "batch_cancelled"})
-"""Codes of requests that were not even tried; from the API's guide to batches."""
+"""Codes of requests that were never tried; from the API's guide to batches."""
 
 
 class Outcome(Enum):
-    """What came of a request."""
+    """The outcome of a request."""
 
     VECTOR = auto()
-    REFUSED = auto()  # and would be again
-    PASSING = auto()  # an error that may pass
-    UNDONE = auto()  # the batch ended before
+    REFUSED = auto()  # and would be refused again
+    PASSING = auto()  # a transient error
+    UNDONE = auto()  # the batch ended first
     NO_MONEY = auto()
     NO_ACCESS = auto()
 
 
 @dataclass(frozen=True, slots=True)
 class BatchLine:
-    """A line of a file of results: whose it is, what came of it; tokens that were paid for, None if not told."""
+    """A line of a result file: the text's hash and its outcome; ``tokens`` were paid for, None if unknown."""
 
     text_hash: str
     outcome: Outcome
@@ -48,10 +48,10 @@ class BatchLine:
 
 
 def write_request(text_hash: str, text: str, model: str) -> bytes:
-    """Write the line of a batch file that requests the vector of a text.
+    """Write the line of a batch file that requests a text's vector.
 
     Args:
-        text_hash: the hash of the text, by which its answer is recognised.
+        text_hash: the hash of the text, which identifies its answer.
         text: the passage.
         model: the API's name of the model.
 
@@ -60,12 +60,12 @@ def write_request(text_hash: str, text: str, model: str) -> bytes:
     """
     body = {"model": model, "input": [text], "encoding_format": "base64"}
     request = {"custom_id": text_hash, "method": "POST", "url": ENDPOINT, "body": body}
-    # Escaped to ASCII: no character of a text can be taken for the end of a line.
+    # Escaped to ASCII, so that no character of a text can be mistaken for a line end.
     return json.dumps(request, separators=(",", ":")).encode() + b"\n"
 
 
 def read_line(line: bytes, dimension: int) -> BatchLine:
-    """What a line of an output or error file says, whatever a server wrote. Raises ValueError if it is none."""
+    """Read a line of an output or error file, whatever the server wrote. Raises ValueError if it is not such a line."""
     try:
         values = json.loads(line)
     except RecursionError:

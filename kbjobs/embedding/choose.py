@@ -1,4 +1,4 @@
-"""Load a model with the fastest engine that gives the right vectors on this machine."""
+"""Load a model with the fastest engine that gives correct vectors on this machine."""
 
 from __future__ import annotations
 
@@ -41,11 +41,11 @@ def load_embedder(name: str, models_dir: Path, cache_dir: Path, engine: str = "a
     and never import torch, unless torch is the engine.
 
     Args:
-        name: as :func:`kbjobs.embedding.model_catalogue.find_model` takes it.
+        name: a name that :func:`kbjobs.embedding.model_catalogue.find_model` accepts.
         models_dir: where kbjobs keeps downloaded models.
         cache_dir: where converted models and measurements are kept; may be deleted at any time.
-        engine: one of :data:`kbjobs.embedding.engines.ENGINES`; ``ray`` is what is best on this machine, since
-            a cluster only embeds what :mod:`kbjobs.embedding.cluster` sends it.
+        engine: one of :data:`kbjobs.embedding.engines.ENGINES`; ``ray`` loads the best engine of this machine, since a
+            cluster embeds only what :mod:`kbjobs.embedding.cluster` sends it.
 
     Raises:
         NotFoundError, MissingRequirementError: as :func:`find_model`, or an engine's package is missing.
@@ -58,7 +58,7 @@ def load_embedder(name: str, models_dir: Path, cache_dir: Path, engine: str = "a
 
 
 def load_folder(folder: ModelFolder, cache_dir: Path, engine: str = "auto") -> Embedder:
-    """Load a model from a folder that was already found, as :func:`load_embedder` does.
+    """Load a model from a folder that was already found, like :func:`load_embedder`.
 
     Args:
         folder: the model's files.
@@ -88,9 +88,9 @@ def _load_folder(folder: ModelFolder, cache_dir: Path, engine: str) -> Embedder:
 
 
 def read_reference(folder: ModelFolder, cache_dir: Path) -> NDArray[np.float32]:
-    """The vectors of the parity set that engines on any machine are compared with, shape (24, dimension).
+    """Read the vectors of the parity set that engines on any machine are compared with, shape (24, dimension).
 
-    Those that come with kbjobs, else those that are made when the model is first prepared on this machine.
+    They are the ones shipped with kbjobs, or else the ones made when the model is first prepared on this machine.
     """
     weights = weights_hash(folder, cache_dir)
     published = find_reference(folder, weights)
@@ -106,7 +106,7 @@ def read_reference(folder: ModelFolder, cache_dir: Path) -> NDArray[np.float32]:
 
 
 def review_choice(embedder: Embedder, cache_dir: Path) -> None:
-    """After a job, doubt the choice of its engine where it ran far below what was measured."""
+    """Mark the choice of engine as doubtful if it ran far slower in a job than measured."""
     if isinstance(embedder, TokenEmbedder):
         try:
             doubt_trial(cache_dir / embedder.model_key, embedder)
@@ -115,7 +115,7 @@ def review_choice(embedder: Embedder, cache_dir: Path) -> None:
 
 
 class _LightChoice:
-    """One load by OpenVINO or ONNX Runtime, with what is kept about them in ``model_dir``."""
+    """A load by OpenVINO or ONNX Runtime, with their files in ``model_dir``."""
 
     def __init__(self, folder: ModelFolder, weights: str, key: str, model_dir: Path, engine: str) -> None:
         self.folder = folder
@@ -125,7 +125,7 @@ class _LightChoice:
         self.engine = engine
 
     def load(self) -> Embedder:
-        """Open what an earlier load chose; otherwise prepare, measure and choose, one process at a time."""
+        """Open the engine that an earlier load chose; otherwise prepare, measure and choose, one process at a time."""
         embedder = self._open_chosen()
         if embedder is not None:
             return embedder
@@ -137,7 +137,7 @@ class _LightChoice:
                 if embedder is not None:
                     return embedder
                 trial = self._measure()
-                if _ran_out_of_memory(trial):  # that says nothing of the engines: the next load tries them again
+                if _ran_out_of_memory(trial):  # that says nothing about the engines: the next load tries them again
                     raise ShortOfMemoryError(self.folder.name)
                 write_trial(self.model_dir, self.folder, self.weights, trial)
         except (MissingRequirementError, ShortOfMemoryError):
@@ -171,12 +171,12 @@ class _LightChoice:
         except Exception as error:
             if is_short_of_memory(error):
                 raise
-            reason = str(error)  # an engine's library raises many kinds
+            reason = str(error)  # engines' libraries raise many types
         log.warning("%s with %s: %s; preparing it again", self.folder.name, chosen, reason)
         return None
 
     def _measure(self) -> Trial:
-        """Run the trial with what is prepared, or if that is of no use, with what is prepared again."""
+        """Run the trial with the prepared files; if no engine passes, prepare again and repeat it."""
         prepared = read_prepared(self.folder, self.weights, self.model_dir)
         if prepared is not None:
             trial = self._run_trial(prepared)
@@ -219,13 +219,13 @@ class _LightChoice:
 
 
 def _ran_out_of_memory(trial: Trial) -> bool:
-    """Whether no engine could run because memory was short."""
+    """Whether no engine could run because memory ran out."""
     return trial.choose("auto") is None and mentions_memory(trial.describe())
 
 
 @contextmanager
 def _hold_lock(file: Path) -> Iterator[None]:
-    """Hold a lock that the kernel frees when this process dies; say so if another one has it."""
+    """Hold a lock that the kernel frees when this process dies; log it if another process holds the lock."""
     from filelock import FileLock, Timeout
 
     lock = FileLock(file)
@@ -241,7 +241,7 @@ def _hold_lock(file: Path) -> Iterator[None]:
 
 
 def _prefers_sentence_transformers(folder: ModelFolder) -> bool:
-    """Whether ``auto`` means sentence-transformers: for a GPU, for a model no light engine can run."""
+    """Whether ``auto`` means sentence-transformers: on a GPU, or for a model that no light engine can run."""
     if not folder.is_plain:
         return True
     if has_torch() and folder.has_safetensors and _has_gpu():
@@ -250,7 +250,7 @@ def _prefers_sentence_transformers(folder: ModelFolder) -> bool:
 
 
 def _has_gpu() -> bool:
-    """Whether an NVIDIA GPU and a torch that can use it are here, without importing torch."""
+    """Whether there is an NVIDIA GPU and a torch that can use it, without importing torch."""
     if not Path("/dev/nvidiactl").exists():
         return False
     spec = find_spec("torch")

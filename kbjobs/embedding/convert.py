@@ -1,7 +1,7 @@
-"""What needs torch or much memory to make a model ready, done in a process of its own.
+"""Prepare models in a process of its own, since that needs torch or much memory.
 
-Writes the transformer as OpenVINO IR, built or converted, and reference vectors of the parity set, as asked, into a
-folder that the caller renames when this has succeeded. The worker that waits for it never imports torch.
+It writes, as asked, the transformer as OpenVINO IR, built or converted, and reference vectors of the parity set, into a
+folder that the caller renames on success. The waiting worker never imports torch.
 """
 
 from __future__ import annotations
@@ -19,21 +19,21 @@ from kbjobs.embedding.parity import PARITY_TEXTS
 from kbjobs.embedding.sentence_transformers_engine import SentenceTransformersEmbedder
 
 WAYS = ("graph", "onnx", "torch")
-"""How the IR can be made, the best way first."""
+"""The ways to make the IR, the best one first."""
 
 REFERENCE_FILE = "reference.npy"
 IR_FILE = "model.xml"
 
 
 class NotConvertible(Exception):
-    """The model cannot be built, or OpenVINO cannot convert it; trying again would give the same."""
+    """The model cannot be built, or OpenVINO cannot convert it; trying again would change nothing."""
 
 
 class ConversionService:
-    """What runs in that process."""
+    """The service that runs in that process."""
 
     def convert(self, name: str, path: Path, target: Path, way: str | None, has_reference: bool) -> None:
-        """Convert a model for OpenVINO, and embed the parity set with sentence-transformers if asked to.
+        """Convert a model for OpenVINO, and on request embed the parity set with sentence-transformers.
 
         Args:
             name: the model's name.
@@ -60,13 +60,13 @@ class ConversionService:
                 model = openvino.Core().read_model(str(folder.onnx))
             else:
                 model = build_graph(folder)
-        except Exception as error:  # openvino raises many kinds
+        except Exception as error:  # openvino raises many types
             raise NotConvertible(str(error)) from error
         openvino.save_model(model, str(target / IR_FILE), compress_to_fp16=True)
 
 
 def _trace(transformer: Any, folder: ModelFolder, openvino: Any) -> Any:
-    """Convert a torch transformer; batch and length stay open."""
+    """Convert a torch transformer; batch size and length stay dynamic."""
     import torch
 
     class HiddenState(torch.nn.Module):  # type: ignore[misc]
@@ -79,7 +79,7 @@ def _trace(transformer: Any, folder: ModelFolder, openvino: Any) -> Any:
         def forward(self, input_ids: Any, attention_mask: Any) -> Any:
             return self.transformer(input_ids=input_ids, attention_mask=attention_mask).last_hidden_state
 
-    # Tokens other than padding, in a batch whose sides differ.
+    # Tokens other than padding, in a batch whose dimensions differ.
     ids = torch.full((2, 8), folder.pad_token_id + 5, dtype=torch.int64)
     example = {"input_ids": ids, "attention_mask": torch.ones_like(ids)}
     warnings.simplefilter("ignore")

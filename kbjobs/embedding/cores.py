@@ -1,4 +1,4 @@
-"""How many processor cores this process may use, and which processor it is."""
+"""The number of processor cores that this process may use, and the processor's name."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ _limit: int | None = None
 
 
 def limit_cores(cores: int) -> None:
-    """Have no more than so many counted in this process from now on: all that it was given of a shared machine."""
+    """Cap the core count that this process reports from now on, to its share of a machine."""
     global _limit
     _limit = cores
 

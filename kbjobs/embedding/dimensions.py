@@ -1,19 +1,19 @@
-"""The dimensions that kbjobs has a model for. Light: commands and parameters are made from them."""
+"""The dimensions that kbjobs has a model for. Cheap to import, since commands and parameters are made from them."""
 
 from __future__ import annotations
 
 from typing import Literal, get_args
 
 LocalDimension = Literal[384, 768, 1024]
-"""Those of the models in the catalogue of local ones."""
+"""The dimensions of the local models in the catalogue."""
 
 Dimension = Literal[LocalDimension, 1536]
-"""These and that of the online model."""
+"""The same, with the online model's."""
 
 LOCAL_DIMENSIONS: tuple[int, ...] = get_args(LocalDimension)
 DIMENSIONS: tuple[int, ...] = get_args(Dimension)
 
 
 def list_dimensions(dimensions: tuple[int, ...]) -> str:
-    """Them for a person: 384, 768 or 1024."""
+    """List dimensions for a person: 384, 768 or 1024."""
     return ", ".join(map(str, dimensions[:-1])) + f" or {dimensions[-1]}"

@@ -1,4 +1,4 @@
-"""Which names can be fetched from the hub. Light: a submit asks here."""
+"""Decide which names can be fetched from the hub. Cheap to import, since a submit does."""
 
 from __future__ import annotations
 
@@ -9,15 +9,15 @@ from kbjobs.embedding.model_catalogue import KNOWN_MODELS, find_known, is_safe_n
 from kbjobs.embedding.online_models import find_online
 from kbjobs.errors import NotFoundError, UsageError
 
-# What git forbids in names of branches and tags would only be refused later (git-check-ref-format(1)).
+# Names that git forbids for branches and tags would only be refused later (git-check-ref-format(1)).
 _REVISION = re.compile(r"(?!.*(?:\.\.|//|/\.|\.lock$))[A-Za-z0-9_][A-Za-z0-9_./-]{0,199}(?<![./])")
 
 
 def check_downloadable(name: str) -> tuple[str, int | None]:
-    """The name by which a model is fetched, and its dimension where it is known.
+    """Find the name under which a model is fetched, and its dimension if known.
 
     Args:
-        name: of the catalogue, or ``organisation/name``.
+        name: a name of the catalogue, or ``organisation/name``.
     Raises:
         NotFoundError: it is neither.
     """
@@ -38,7 +38,7 @@ def check_downloadable(name: str) -> tuple[str, int | None]:
 
 
 def check_revision(revision: str) -> None:
-    """Raise UsageError for what cannot be the name of a branch, a tag or a commit."""
+    """Raise UsageError if the text cannot name a branch, a tag or a commit."""
     if not _REVISION.fullmatch(revision):
         raise UsageError(
             f"{revision!r} is not a revision",

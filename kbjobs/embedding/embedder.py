@@ -1,4 +1,4 @@
-"""The one interface through which everything above turns text into vectors."""
+"""The one interface through which all callers turn text into vectors."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 
 LOCAL_COMMIT_TOKENS = 8192
-"""What a local model embeds between two commits: about half a second with a small model."""
+"""Tokens that a local model embeds between two commits: about half a second with a small model."""
 
 UNLIMITED = 1_000_000_000
 
@@ -26,15 +26,15 @@ UNLIMITED = 1_000_000_000
 class Embedder(Protocol):
     """A model that is loaded and ready.
 
-    One object serves one thread at a time, or as many as ``in_flight`` says. Two processes may each hold one of the
-    same model.
+    One object serves one thread at a time, or as many as ``in_flight`` says. Two processes may each load the same
+    model.
     """
 
     name: str
     """Name of the model, e.g. ``all-MiniLM-L6-v2``."""
 
     model_key: str
-    """Identity under which the ledger keeps vectors: the name and the start of its weights' sha256."""
+    """Identity of its vectors in the ledger: the name and the start of its weights' sha256."""
 
     dimension: int
     """Length of a vector."""
@@ -44,35 +44,35 @@ class Embedder(Protocol):
 
     @property
     def engine(self) -> str:
-        """What runs the model: ``openvino-bf16``, ``openvino-f32``, ``onnxruntime-f32``,
-        ``sentence-transformers``, ``openai``, or ``ray`` with those of its actors."""
+        """The engine: ``openvino-bf16``, ``openvino-f32``, ``onnxruntime-f32``, ``sentence-transformers``, ``openai``,
+        or ``ray`` with its actors' engines."""
         ...
 
     @property
     def commit_tokens(self) -> int:
-        """Tokens, at most, of the texts that the next call embeds; they are committed together.
+        """The most tokens of texts for the next call; these texts are committed together.
 
-        It may change as more is learned of the server.
+        It may change as more is learned about the server.
         """
         ...
 
     @property
     def commit_texts(self) -> int:
-        """How many texts these are at most."""
+        """The most texts for the next call."""
         ...
 
     pads: bool
     """Whether a call takes as long as if all its texts were as long as the longest."""
 
     is_free: bool
-    """Whether nothing is paid for a vector."""
+    """Whether vectors cost nothing."""
 
     tokens_bought: int
-    """Tokens that were paid for since it was loaded; 0 of a local model."""
+    """Tokens paid for since the model was loaded; 0 for a local model."""
 
     @property
     def in_flight(self) -> int:
-        """How many calls of ``embed`` may run at the same time now, each in a thread of its own; 1 where more gain
+        """How many calls of ``embed`` may run at the same time now, each in its own thread; 1 if more would gain
         nothing."""
         ...
 
@@ -85,13 +85,14 @@ class Embedder(Protocol):
         """Embed passages.
 
         Args:
-            texts: any number of passages; what lies beyond ``max_tokens`` is not read.
+            texts: any number of passages; text beyond ``max_tokens`` is not read.
 
         Returns:
             float32 of shape (len(texts), dimension), rows of length 1, in the order of ``texts``.
 
         Raises:
-            EmbeddingError: a text gave no usable vector; the others are in the error, or have to be tried again.
+            EmbeddingError: a text gave no usable vector; the error holds the other vectors, or they have to be tried
+                again.
         """
         ...
 
@@ -104,11 +105,11 @@ class Embedder(Protocol):
         ...
 
     def leaves_time(self) -> bool:
-        """Whether other work may be done now; where not, it would keep the next request back and can be done later."""
+        """Whether there is time for other work now; if not, it would delay the next request and can wait."""
         ...
 
     def interrupt(self) -> None:
-        """Calls that run in other threads end soon: what is being computed is, but nothing is begun or tried again."""
+        """Make calls in other threads end soon: they finish their current computation, but begin and repeat nothing."""
         ...
 
     def close(self) -> None:
@@ -117,14 +118,14 @@ class Embedder(Protocol):
 
 
 class GivenUpError(TransientError):
-    """A request was given up because another one has failed for good: that one tells why."""
+    """A request was abandoned because another one failed for good; the other one's error gives the reason."""
 
 
 class EmbeddingError(KbjobsError):
     """A text could not be turned into a vector.
 
-    Where ``vectors`` is given it has a row for each text of the call, and all but the rows ``unusable`` are good.
-    ``reasons`` says why of each such row, where they differ.
+    If ``vectors`` is given, it has a row for each text of the call, and all rows except ``unusable`` are good.
+    ``reasons`` holds the reason for each such row, if they differ.
     """
 
     def __init__(

@@ -1,4 +1,4 @@
-"""The engines by name, and whether one can run a model here. Light: a submit asks before it queues a job."""
+"""The engines by name, and which of them can run a model here. Cheap to import, since a submit does."""
 
 from __future__ import annotations
 
@@ -10,8 +10,8 @@ from kbjobs.embedding.transformer_config import NotBuildableError, read_transfor
 from kbjobs.errors import MissingRequirementError, UsageError
 
 Engine = Literal["auto", "openvino", "onnxruntime", "sentence-transformers", "ray"]
-"""What ``engine=`` and ``--engine`` may be. ``auto`` is a GPU where there is one, else the best that passes;
-``ray`` is that on each node of a Ray cluster."""
+"""The values of ``engine=`` and ``--engine``. ``auto`` is a GPU if there is one, else the best engine that passes;
+``ray`` means ``auto`` on each node of a Ray cluster."""
 
 RAY = "ray"
 
@@ -36,16 +36,16 @@ def has_ray() -> bool:
 
 
 def suggest_engine(engine: str) -> str:
-    """The hint that names another engine: as an option of index-offline, as a setting for all that embeds."""
+    """Make the hint that names another engine: an option of index-offline, and the setting for everything."""
     return f'use --engine {engine} with index-offline, or the setting engine = "{engine}"'
 
 
 def why_not_built(folder: ModelFolder, *, has_weights: bool = True) -> str:
-    """Why kbjobs cannot build a model's graph for OpenVINO itself, without torch; empty if it can.
+    """Say why kbjobs cannot build a model's graph for OpenVINO itself, without torch; "" if it can.
 
     Args:
         folder: the model.
-        has_weights: False: the weights are yet to come, as safetensors.
+        has_weights: False if the weights, as safetensors, are not there yet.
     """
     try:
         read_transformer(folder, has_weights=has_weights)
@@ -55,15 +55,15 @@ def why_not_built(folder: ModelFolder, *, has_weights: bool = True) -> str:
 
 
 def suggest_install(reason: str) -> str:
-    """The hint that names the extra for a model that is not built, by the reason of :func:`why_not_built`."""
+    """Make the hint that names the extra for a model, by the reason that :func:`why_not_built` gave."""
     return _install("fast" if reason == _NO_OPENVINO else "torch")
 
 
 def check_runnable(folder: ModelFolder) -> None:
-    """Check that something that is installed may run a model.
+    """Check that an installed engine can run a model.
 
     Raises:
-        MissingRequirementError: nothing is; the hint is the extra that would.
+        MissingRequirementError: none can; the hint names the extra to install.
     """
     has_own_onnx = folder.is_plain and folder.onnx is not None
     if has_own_onnx or (has_torch() and folder.has_safetensors) or not (reason := why_not_built(folder)):
@@ -74,7 +74,7 @@ def check_runnable(folder: ModelFolder) -> None:
 
 
 def check_engine(engine: str, folder: ModelFolder) -> None:
-    """Check that an engine is installed and of the kind that can run a model; for ``auto``, that any is.
+    """Check that an engine is installed and can run this type of model; for ``auto`` any such engine will do.
 
     Raises:
         UsageError: there is no such engine, or it cannot run this model.

@@ -1,4 +1,4 @@
-"""Build the graph of a BERT or an MPNet for OpenVINO from the model's own files: no torch, no conversion."""
+"""Build the graph of a BERT or an MPNet for OpenVINO from the model's own files, without torch or conversion."""
 
 from __future__ import annotations
 
@@ -17,20 +17,20 @@ from kbjobs.embedding.transformer_config import MPNET_PADDING, POSITION_BUCKETS,
 if TYPE_CHECKING:
     import openvino
 
-_FARTHEST = 128  # tokens; all distances from there on share MPNet's last row
-_MASKED = -1e30  # added to the attention that padding gets: e to that power is 0
+_FARTHEST = 128  # tokens; all distances from here on share MPNet's last row
+_MASKED = -1e30  # added to the attention on padding: e to that power is 0
 
 
 def build_graph(folder: ModelFolder) -> openvino.Model:
-    """Build the transformer of a model up to its last hidden state, in float32; texts and tokens stay open.
+    """Build a model's transformer up to its last hidden state, in float32, with dynamic numbers of texts and tokens.
 
-    The model's weights are mapped, not copied: it is to be saved or compiled while their file stays as it is.
+    The weights are mapped, not copied: save or compile the result while their file is unchanged.
 
     Returns:
         A model with the inputs ``input_ids`` and ``attention_mask``, both int64 of shape (texts, tokens).
 
     Raises:
-        NotBuildableError: it is another kind of model, or its weights do not fit its configuration.
+        NotBuildableError: it is another type of model, or its weights do not fit its configuration.
         OSError: the weights cannot be read.
     """
     config = read_transformer(folder)
@@ -38,7 +38,7 @@ def build_graph(folder: ModelFolder) -> openvino.Model:
 
 
 class _Builder:
-    """One graph; a method for each part of it. Nodes have no types that mypy knows."""
+    """Builds one graph, with a method for each part. Nodes have no types that mypy knows."""
 
     def __init__(self, config: TransformerConfig, weights: WeightsFile) -> None:
         self.config = config
@@ -84,7 +84,7 @@ class _Builder:
         words = ops.gather(self._tensor("embeddings.word_embeddings.weight"), ids, self._whole(0))
         positions = self._read("embeddings.position_embeddings.weight")
         if self.config.family == "bert":
-            # All tokens are of the first type, so its row belongs to every position.
+            # All tokens are of the first type, so its row is added to every position.
             table = ops.constant(positions + self._read("embeddings.token_type_embeddings.weight")[0])
             each = ops.slice(table, [0], ops.unsqueeze(length, self._whole(0)), [1], [0])
         else:
@@ -94,13 +94,13 @@ class _Builder:
         return self._norm(ops.add(words, each), "embeddings.LayerNorm")
 
     def _mask_bias(self, mask: Any) -> Any:
-        """What is added to the attention for padding, shape (texts, 1, 1, tokens)."""
+        """The bias that keeps attention off padding, shape (texts, 1, 1, tokens)."""
         ops = self.ops
         padding = ops.subtract(self._number(1.0), ops.convert(mask, "f32"))
         return ops.unsqueeze(ops.multiply(padding, self._number(_MASKED)), self._list(1, 2))
 
     def _distance_bias(self, length: Any) -> Any:
-        """What MPNet adds to the attention for the distance of two tokens, shape (heads, tokens, tokens)."""
+        """MPNet's attention bias for the distance of two tokens, shape (heads, tokens, tokens)."""
         ops = self.ops
         farthest = self.config.positions - 1
         distances = np.arange(-farthest, farthest + 1)
@@ -123,10 +123,10 @@ class _Builder:
 
     def _attend(self, query: Any, key: Any, value: Any, biases: Sequence[Any]) -> Any:
         ops = self.ops
-        if len(biases) == 1:  # OpenVINO's own scale is the same, 1 / √(width of a head)
+        if len(biases) == 1:  # OpenVINO's default scale is the same, 1 / √(width of a head)
             return ops.scaled_dot_product_attention(query, key, value, biases[0])
-        # Step by step each bias stays as small as it is. One for all of it would be a number for each text, head and
-        # pair of tokens, to be read in each layer: measured, a twelfth slower.
+        # Added one by one, each bias stays small. A combined bias would have a number for each text, head and pair of
+        # tokens, read in each layer: measured, that is a twelfth slower.
         scale = self._number((self.config.width // self.config.heads) ** -0.5)
         scores = ops.multiply(ops.matmul(query, key, False, True), scale)
         for bias in biases:
@@ -134,7 +134,7 @@ class _Builder:
         return ops.matmul(ops.softmax(scores, -1), value, False, False)
 
     def _heads(self, hidden: Any, name: str) -> Any:
-        """A linear layer's result, shape (texts, heads, tokens, width of a head)."""
+        """A linear layer's result split into heads, shape (texts, heads, tokens, width of a head)."""
         heads = self.config.heads
         shape = self._list(0, 0, heads, self.config.width // heads)
         return self.ops.transpose(
@@ -151,14 +151,14 @@ class _Builder:
 
 
 def bucket_distances(distances: NDArray[np.int64]) -> NDArray[np.int64]:
-    """The rows of MPNet's table of distances.
+    """Find the rows of MPNet's distance table.
 
-    Half of the rows are for tokens that come later. Of each half, the first half are for distances of 0 to 7, one each;
-    the rest grow in width with the logarithm, up to a distance of 128. As in float32 it falls near whole numbers, the
-    order of the steps is that of the model's own code.
+    Half of the rows are for later tokens. In each half, the first half of the rows is for distances 0 to 7, one each;
+    the other rows grow in width with the logarithm, up to a distance of 128. Since float32 results fall close to whole
+    numbers, the order of the operations is the same as in the model's own code.
 
     Args:
-        distances: place of the other token minus place of the token.
+        distances: the position of the other token minus the position of the token.
     """
     half = POSITION_BUCKETS // 2
     exact = half // 2

@@ -1,10 +1,10 @@
-"""What a model is: the hash of its weights, whichever engine runs it.
+"""The identity of a model: the hash of its weights, whichever engine runs it.
 
-That says enough as long as a model is one folder that never changes, and the keys of all ledgers are made so. Two
-revisions on the hub may have the same weights, though, and another tokenizer or pooling: their vectors must not be
-mixed. So a download compares how a model reads texts (:func:`reading_hash`) with how the model of the same key did that
-was here first; only where that differs its key gets an addition. The commit itself is no part of the key: most differ
-in nothing but a README, and the vectors of an hour's work would be computed again.
+That suffices as long as a model is one folder that never changes, and the keys in all ledgers are made this way. But
+two revisions on the hub may have the same weights and another tokenizer or pooling; their vectors must not be mixed. So
+a download compares how a model reads texts (:func:`reading_hash`) with the first model of the same key, and extends the
+key only if they differ. The commit is not part of the key: most commits change only a README, and vectors of an
+hour's work would be computed again.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from kbjobs.system.files import read_json, write_json
 
 
 def weights_hash(folder: ModelFolder, cache_dir: Path) -> str:
-    """Return the sha256 that stands for the model's weights, in hex: that of the weights file, or the one noted for it.
+    """Return the sha256 that identifies the model's weights, in hex: the file's own, or the one in the model's note.
 
     The result is kept in ``cache_dir/weights/`` for as long as the file's path, size and modification
     time stay the same, because hashing a large model takes up to a second.
@@ -42,7 +42,7 @@ def _cached_hash(file: Path, cache_dir: Path) -> str:
         if known == state and isinstance(digest, str) and len(digest) == 64:
             return digest
     digest = file_hash(file)
-    with suppress(OSError):  # it is only hashed again next time
+    with suppress(OSError):  # a failure only means hashing again next time
         write_json(note, {**state, "sha256": digest})
     return digest
 
@@ -59,9 +59,9 @@ def model_key(folder: ModelFolder, weights: str) -> str:
 
 
 def reading_hash(folder: ModelFolder) -> str:
-    """What, in addition to the weights, makes the vector of a passage: tokenizer, pooling, prompt; 8 digits in hex.
+    """Hash what determines a passage's vector besides the weights: tokenizer, pooling, prompt.
 
-    The window is no part of it: passages are cut so that they fit.
+    The window is not included, since passages are cut to fit it. The hash has 8 digits in hex.
 
     Raises:
         OSError: the tokenizer cannot be read.

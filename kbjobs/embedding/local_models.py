@@ -1,4 +1,4 @@
-"""The local models that are on this machine: in packages, in the home and in the Hugging Face cache. Light."""
+"""The local models on this machine: in packages, in the home and in the Hugging Face cache. Cheap to import."""
 
 from __future__ import annotations
 
@@ -8,11 +8,11 @@ from pathlib import Path
 from kbjobs.embedding.hub_cache import hub_cache_dir
 from kbjobs.embedding.model_catalogue import KNOWN_MODELS, find_known, package_folder
 
-MODULES = "modules.json"  # what makes a folder one of a model of sentence-transformers
+MODULES = "modules.json"  # marks a folder as a model of sentence-transformers
 
 
 def list_present(models_dir: Path) -> list[str]:
-    """The names of all models that are here, whole or not, each once; the known ones come first."""
+    """List the names of all models here, whole or not, each once; the known ones come first."""
     found = dict.fromkeys(model.name for model in KNOWN_MODELS if model.package and package_folder(model.package))
     for name in (*_names_below(models_dir), *_names_in_cache()):
         known = find_known(name)
@@ -22,14 +22,14 @@ def list_present(models_dir: Path) -> list[str]:
 
 
 def format_place(path: Path, models_dir: Path) -> str:
-    """Where a model's folder lies: "home", "hub cache" or "package"."""
+    """Name the place of a model's folder: "home", "hub cache" or "package"."""
     if path.is_relative_to(models_dir):
         return "home"
     return "hub cache" if path.is_relative_to(hub_cache_dir()) else "package"
 
 
 def folder_size(path: Path) -> int:
-    """Bytes of the files in a folder, those that links lead to included."""
+    """Sum the bytes of the files in a folder, including the targets of links."""
     return sum(file.stat().st_size for file in path.rglob("*") if file.is_file())
 
 
@@ -42,7 +42,7 @@ def _names_below(models_dir: Path) -> Iterator[str]:
 
 
 def _names_in_cache() -> Iterator[str]:
-    """Of the repositories of models, those that have a snapshot which may be one of sentence-transformers."""
+    """Yield the cached models that have a snapshot which may be of sentence-transformers."""
     for repository in sorted(_folders(hub_cache_dir())):
         kind, _, name = repository.name.partition("--")
         if kind == "models" and name and any(map(_is_model, _folders(repository / "snapshots"))):

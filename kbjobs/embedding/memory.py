@@ -1,4 +1,4 @@
-"""Whether a model did not load for want of memory, which the libraries of engines tell in many ways."""
+"""Detect that a model failed to load for lack of memory, which engines' libraries report in many ways."""
 
 from __future__ import annotations
 
@@ -29,12 +29,12 @@ class ShortOfMemoryError(UnavailableError):
 
 
 def mentions_memory(text: str) -> bool:
-    """Whether a message of a library says that memory is short."""
+    """Whether a library's message says that memory ran out."""
     return any(sign in text.casefold() for sign in _SIGNS)
 
 
 def is_short_of_memory(error: BaseException) -> bool:
-    """Whether an error is for want of memory."""
+    """Whether an error is due to a lack of memory."""
     if isinstance(error, MemoryError) or getattr(error, "errno", None) == errno.ENOMEM:
         return True
     return mentions_memory(str(error))

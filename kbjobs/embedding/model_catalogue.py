@@ -1,11 +1,11 @@
-"""The models kbjobs knows by name, and where a model's files are found.
+"""The models that kbjobs knows by name, and the places of a model's files.
 
-Dimensions, windows, pooling, licences and prompts are those of the model cards (https://huggingface.co/ and the name
-with its organisation), as they were in November 2026. The cards of bge-…-en-v1.5 ask for an instruction before a query
-and none before a passage; that of bge-m3 for none at all; that of multilingual-e5 for "query: " and "passage: " before
-every text.
+Dimensions, windows, pooling, licences and prompts are from the model cards (https://huggingface.co/ and the name with
+its organisation), as of November 2026. The cards of bge-…-en-v1.5 ask for an instruction before a query and none before
+a passage; the card of bge-m3 for none at all; the card of multilingual-e5 for "query: " and "passage: " before every
+text.
 
-Light: a submit asks here whether a model is present before it queues a job.
+Cheap to import: a submit checks here that a model is present before it queues a job.
 """
 
 from __future__ import annotations
@@ -37,16 +37,16 @@ class KnownModel:
     licence: str
     pooling: str = "mean"
     query_prompt: str = ""
-    """Before a query, where the model's folder names no prompts itself."""
+    """Before a query, if the model's folder names no prompts."""
     passage_prompt: str = ""
-    """The same before a passage. A part of the key of its vectors, which older versions made without it."""
+    """The same before a passage. It is part of the key of the model's vectors, except in older versions."""
     weights_sha256: str | None = None
-    """Of the published model.safetensors, where it was checked."""
+    """Of the published model.safetensors, if it was checked."""
     is_alias: bool = False
-    """Whether versions before knew it only under the name that was typed: a copy of theirs keeps that name, with which
+    """Whether older versions knew it only under the name that was typed. A copy from then keeps that name, with which
     the keys of its vectors begin."""
     package: str | None = None
-    """A Python package that carries the model in its folder ``model/``."""
+    """A Python package that contains the model in its folder ``model/``."""
 
 
 _BGE_QUERY = "Represent this sentence for searching relevant passages: "
@@ -118,7 +118,7 @@ KNOWN_MODELS: tuple[KnownModel, ...] = (
 )
 
 _PART = re.compile(r"[A-Za-z0-9_][A-Za-z0-9._-]*")
-_BARE_ORGANISATION = "sentence-transformers"  # what sentence-transformers itself assumes
+_BARE_ORGANISATION = "sentence-transformers"  # the default of sentence-transformers itself
 
 
 def find_known(name: str) -> KnownModel | None:
@@ -140,8 +140,8 @@ def find_model(name: str, models_dir: Path) -> ModelFolder:
 
     Raises:
         NotFoundError: there is no model of that name, here or in the catalogue.
-        MissingRequirementError: a known model is not here, or its folder lacks a file; the hint is
-            the command that fetches it.
+        MissingRequirementError: a known model is not here, or its folder lacks a file; the hint is the command that
+            fetches it.
     """
     name = name.strip()
     if online := find_online(name):
@@ -158,7 +158,7 @@ def find_model(name: str, models_dir: Path) -> ModelFolder:
         try:
             return read_model_folder(_canonical(known, name, folder, models_dir), folder, remedy, prompts)
         except MissingRequirementError as error:
-            broken = broken or error  # a complete copy may lie in the next place
+            broken = broken or error  # the next place may have a complete copy
     if broken is not None:
         raise broken
     if known is not None:
@@ -167,21 +167,21 @@ def find_model(name: str, models_dir: Path) -> ModelFolder:
 
 
 def check_model(name: str, models_dir: Path) -> ModelFolder:
-    """Check, before a job is queued, that its model is here and complete. Raises as :func:`find_model`."""
+    """Check, before a job is queued, that its model is here and complete. Raises as :func:`find_model` does."""
     return find_model(name, models_dir)
 
 
 def is_safe_name(name: str) -> bool:
-    """Whether a name can be a folder below ``models_dir``: one part or two, none of them climbing."""
+    """Whether a name can be a folder below ``models_dir``: one part or two, neither leading upwards."""
     parts = name.split("/")
     return len(parts) <= 2 and all(_PART.fullmatch(part) for part in parts)
 
 
 def _places(known: KnownModel | None, name: str, models_dir: Path) -> Iterator[Path]:
-    """Yield the folders that exist and may hold the model, in the order in which they count."""
+    """Yield the existing folders that may hold the model, in order of precedence."""
     below = [known.name, known.hub_id] if known else [name]
     folders = [folder for folder in (models_dir / part for part in below) if folder.is_dir()]
-    # Who has downloaded a model that a package carries too wants another revision than the package's.
+    # If a model was downloaded although a package has it too, another revision than the package's is wanted.
     yield from (folder for folder in folders if (folder / NOTE_FILE).is_file())
     if known is not None and known.package is not None:
         package = package_folder(known.package)
@@ -207,20 +207,20 @@ def _read_local_folder(name: str) -> ModelFolder:
     if not folder.is_dir():
         raise NotFoundError(f"there is no model folder {folder}", _list_known())
     return read_model_folder(
-        str(folder),  # absolute: the worker, and every later search, looks from another working directory
+        str(folder),  # absolute, since the worker and later searches have another working directory
         folder,
         "use a folder that sentence-transformers has saved, or a model of the hub: kbjobs models download NAME",
     )
 
 
 def fetch_command(name: str) -> str:
-    """The command a person types to get the model, by its short name where it has one."""
+    """Return the command that fetches the model, with its short name if it has one."""
     known = find_known(name)
     return f"kbjobs models download {shlex.quote(known.name if known else find_hub_id(name))}"
 
 
 def _canonical(known: KnownModel | None, name: str, folder: Path, models_dir: Path) -> str:
-    """The name that a model has where it was found: with it the keys of its vectors begin."""
+    """Return the model's name at the place where it was found; the keys of its vectors begin with it."""
     if known is None:
         return name
     is_below = folder.is_relative_to(models_dir)

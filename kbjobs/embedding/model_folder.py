@@ -1,8 +1,8 @@
-"""What a model's folder on disk says about the model.
+"""Read a model's folder on disk.
 
-The layout is the one of sentence-transformers: ``modules.json`` lists the steps, the first is the
-transformer, the second the pooling (https://sbert.net/docs/package_reference/sentence_transformer/models.html).
-Only the standard library is used, so that a submit can check a model without waiting.
+The layout is sentence-transformers' own: ``modules.json`` lists the steps, the first is the transformer, the second
+the pooling (https://sbert.net/docs/package_reference/sentence_transformer/models.html). Only the standard library is
+used, so that a submit can check a model without waiting.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from kbjobs.embedding.model_note import ModelNote, read_note
 from kbjobs.embedding.safetensors_file import DamagedWeightsError, read_header
 from kbjobs.errors import MissingRequirementError
 
-# The names sentence-transformers itself looks for, in its order.
+# The names that sentence-transformers itself looks for, in its order.
 _WINDOW_FILES = tuple(
     f"sentence_{kind}_config.json"
     for kind in ("bert", "roberta", "distilbert", "camembert", "albert", "xlm-roberta", "xlnet")
@@ -47,9 +47,9 @@ class ModelFolder:
     max_tokens: int
     """The window, special tokens included."""
     pooling: str = "mean"
-    """``mean``, ``cls``, or what only sentence-transformers can do."""
+    """``mean``, ``cls``, or another that only sentence-transformers supports."""
     normalises: bool = True
-    """Whether the model itself ends in unit length (vectors are brought to it in any case)."""
+    """Whether the model itself returns unit length (vectors are scaled to it in any case)."""
     query_prompt: str = ""
     passage_prompt: str = ""
     lowers_case: bool = False
@@ -62,9 +62,9 @@ class ModelFolder:
     other_modules: tuple[str, ...] = ()
     """Steps beyond transformer, pooling and normalisation."""
     variant: str = ""
-    """What the key of its vectors says beyond the weights; see :mod:`kbjobs.embedding.identity`."""
+    """What the key of its vectors has in addition to the weights; see :mod:`kbjobs.embedding.identity`."""
     note: ModelNote | None = None
-    """Of a model that kbjobs has downloaded."""
+    """The note of a model that kbjobs downloaded."""
 
     @property
     def has_safetensors(self) -> bool:
@@ -73,13 +73,13 @@ class ModelFolder:
 
     @property
     def slug(self) -> str:
-        """The name, or for a path its last part, as it can stand in a file name."""
+        """The name in a form for file names; only the last part of a path."""
         name = self.name.rpartition("/")[2] if self.name.startswith("/") else self.name.replace("/", "--")
         return re.sub(r"[^A-Za-z0-9._-]+", "-", name).strip(".-") or "model"
 
     @property
     def is_plain(self) -> bool:
-        """Whether a light engine can run it: a transformer, mean or cls pooling, and nothing else."""
+        """Whether a light engine can run it: only a transformer with mean or cls pooling."""
         return not self.other_modules and self.pooling in {"mean", "cls"}
 
 
@@ -91,8 +91,8 @@ def read_model_folder(
     Args:
         name: the model's name.
         path: its folder.
-        remedy: what a person can do when a file is missing; becomes the error's hint.
-        prompts: of query and passage, used if the folder itself names none.
+        remedy: what a person can do if a file is missing; becomes the error's hint.
+        prompts: prompts of query and passage, used if the folder itself names none.
         has_weights: whether its weights must be there.
 
     Raises:
@@ -119,7 +119,7 @@ def read_model_folder(
     note = read_note(path)
     variants = [note.variant] if note is not None and note.variant else []
     if passage_prompt and not any(own_prompts):
-        variants.append(f"p{hashlib.sha256(passage_prompt.encode()).hexdigest()[:8]}")  # older versions knew of none
+        variants.append(f"p{hashlib.sha256(passage_prompt.encode()).hexdigest()[:8]}")  # older versions had none
     if not includes_prompt and (query_prompt or passage_prompt):
         others = (*others, "Pooling without prompt")
     return ModelFolder(
@@ -143,7 +143,7 @@ def read_model_folder(
 
 
 class _Reader:
-    """Reads JSON files of one folder; every complaint names the file and the remedy."""
+    """Reads JSON files of a folder; every error names the file and the remedy."""
 
     def __init__(self, path: Path, remedy: str) -> None:
         self.path = path
@@ -179,7 +179,7 @@ class _Reader:
 
 
 def _read_modules(reader: _Reader) -> tuple[Path, Path, bool, tuple[str, ...]]:
-    """Return the folders of transformer and pooling, whether it normalises, and the unknown steps."""
+    """Return the folders of transformer and pooling, whether the model normalises, and the names of unknown steps."""
     file = reader.path / "modules.json"
     modules = reader.read_any(file)
     if not isinstance(modules, list) or not all(isinstance(module, dict) for module in modules):
@@ -203,7 +203,7 @@ def _read_modules(reader: _Reader) -> tuple[Path, Path, bool, tuple[str, ...]]:
 
 
 def _read_pooling(reader: _Reader, folder: Path, config: dict[str, Any]) -> tuple[str, bool, int]:
-    """Return pooling, whether it counts the prompt's tokens, and the dimension."""
+    """Return the pooling, whether it includes the prompt's tokens, and the dimension."""
     file = folder / "config.json"
     content = reader.read(file)
     mode = content.get("pooling_mode")
@@ -230,7 +230,7 @@ def _read_window(reader: _Reader, folder: Path, config: dict[str, Any]) -> tuple
         if config.get("model_type") in _OFFSET_POSITIONS:
             positions -= int(config.get("pad_token_id") or 0) + 1
         limits.append(positions)
-    # A window that is set wins over the tokenizer's (all-MiniLM-L6-v2: 256 against 512).
+    # An explicit window takes precedence over the tokenizer's (all-MiniLM-L6-v2: 256 against 512).
     window = settings.get("max_seq_length")
     if window is None:
         window = reader.read_if_there(folder / "tokenizer_config.json").get("model_max_length")
@@ -242,7 +242,7 @@ def _read_window(reader: _Reader, folder: Path, config: dict[str, Any]) -> tuple
 
 
 def _choose_prompts(content: dict[str, Any]) -> tuple[str, str]:
-    """Return the prompts of query and passage, chosen as encode_query and encode_document choose them."""
+    """Return the prompts of query and passage, chosen as encode_query and encode_document do."""
     prompts = content.get("prompts")
     if not isinstance(prompts, dict):
         return "", ""
@@ -253,7 +253,7 @@ def _choose_prompts(content: dict[str, Any]) -> tuple[str, str]:
 
 
 def _check_safetensors(reader: _Reader, file: Path) -> None:
-    """Refuse a torn weights file: its header tells how long it must be."""
+    """Refuse a torn weights file, whose length does not match its header."""
     try:
         read_header(file)
     except (OSError, DamagedWeightsError) as error:

@@ -1,4 +1,4 @@
-"""What kbjobs keeps with the files of a model that it has downloaded: where they came from, and what they are."""
+"""The note in a downloaded model's folder: where the model came from, and what identifies it."""
 
 from __future__ import annotations
 
@@ -12,27 +12,27 @@ NOTE_FILE = "kbjobs-model.json"
 
 @dataclass(frozen=True)
 class ModelNote:
-    """Where a model came from. All are texts; hashes are in hex."""
+    """Origin and identity of a model. All fields are texts; hashes are in hex."""
 
     hub_id: str
     """``organisation/name`` on the hub."""
     revision: str
-    """Branch, tag or commit, as it was asked for."""
+    """Branch, tag or commit, as requested."""
     commit: str
-    """What the revision was when it was fetched."""
+    """The commit of the revision when it was fetched."""
     licence: str
-    """As the hub tells it; empty where it tells none."""
+    """As the hub says; empty if it names none."""
     weights_sha256: str
-    """Of the weights file that is here."""
+    """Of the weights file that was fetched."""
     identity: str
-    """What stands for the weights in the key of the vectors: their sha256, or that of the same weights in another form,
-    so that a model has one key whether it came as safetensors or as ONNX."""
+    """Identifies the weights in the key of the vectors: their sha256, or the sha256 of the same weights in another
+    format, so that a model has one key whether it came as safetensors or as ONNX."""
     variant: str
-    """Added to the key; empty where the weights say enough (see :mod:`kbjobs.embedding.identity`)."""
+    """Added to the key; empty if the weights suffice (see :mod:`kbjobs.embedding.identity`)."""
 
 
 def read_note(folder: Path) -> ModelNote | None:
-    """The note in a model's folder; None if there is none that can be read: nobody has downloaded it here."""
+    """Read the note in a model's folder; None if there is no readable one, since kbjobs did not download the model."""
     content = read_json(folder / NOTE_FILE)
     if content is None:
         return None

@@ -1,4 +1,4 @@
-"""The models that are asked over the network. Light: a submit and a search look here first."""
+"""The models behind a network API. Cheap to import, since a submit and a search look here first."""
 
 from __future__ import annotations
 
@@ -7,14 +7,14 @@ from dataclasses import dataclass
 from kbjobs.errors import MissingRequirementError, UsageError
 
 OPENAI_KEY = "OPENAI_API_KEY"
-"""The secret with which the OpenAI API is asked."""
+"""The name of the secret with the OpenAI API key."""
 
 SET_KEY = f"Store a key with kbjobs config set-secret {OPENAI_KEY} (it is read from stdin)."
 
 
 @dataclass(frozen=True)
 class OnlineModel:
-    """A model of an API; ``price`` is the setting that holds what it costs."""
+    """A model of an API; ``price`` is the name of the setting with its price."""
 
     name: str
     dimension: int
@@ -22,7 +22,7 @@ class OnlineModel:
 
     @property
     def key(self) -> str:
-        """Identity under which the ledger keeps its vectors: it has no weights that could be hashed."""
+        """Identity of its vectors in the ledger: it has no weights to hash."""
         return f"{self.name}-{self.dimension}"
 
 
@@ -31,12 +31,12 @@ ONLINE_MODELS = (TEXT_EMBEDDING_3_SMALL,)
 
 
 def find_online(name: str) -> OnlineModel | None:
-    """The online model of that name."""
+    """Find the online model of that name; None if there is none."""
     return next((model for model in ONLINE_MODELS if model.name == name.strip().casefold()), None)
 
 
 def check_key(key: str | None) -> str:
-    """The key, fit for an HTTP header. Raises MissingRequirementError; the key is in no message."""
+    """Return the key, fit for an HTTP header. Raises MissingRequirementError; no message contains the key."""
     key = (key or "").strip()
     if not key:
         raise MissingRequirementError(f"{OPENAI_KEY} is not set", SET_KEY)
@@ -48,7 +48,7 @@ def check_key(key: str | None) -> str:
 
 
 def check_base_url(url: str | None) -> str | None:
-    """The address of the API, None for its usual one."""
+    """Return the API's address, None for the default one. Raises UsageError if it is not a URL."""
     if not url or not url.strip():
         return None
     if not url.startswith(("https://", "http://")):

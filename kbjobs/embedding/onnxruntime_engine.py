@@ -29,7 +29,7 @@ class OnnxRuntimeEmbedder(TokenEmbedder):
         options = onnxruntime.SessionOptions()
         options.intra_op_num_threads = count_usable_cores()
         options.inter_op_num_threads = 1
-        # Measured: plans for each shape cost 20 MB and bring nothing. (The arena halves the time.)
+        # Measured: plans for each shape cost 20 MB and gain nothing. (The arena halves the time.)
         options.enable_mem_pattern = False
         options.log_severity_level = 3
         self._session: onnxruntime.InferenceSession | None = onnxruntime.InferenceSession(

@@ -1,10 +1,10 @@
-"""OpenAI's Batch API for embeddings: files up, batches made and found again, results down.
+"""OpenAI's Batch API for embeddings: upload files, create and find batches, download results.
 
-Nothing that costs money is repeated blindly: who does not know whether a batch was made looks for its key in the
-server's list. The limits are those of the API's reference, as the library's own docstrings give them
-(``batches.create``, ``files.create``; openai-python 3.57): 50,000 requests and 200 MB a file, and 50,000 inputs a batch
-of embeddings. OpenAI's "Batch API FAQ" (help centre, article 9197833) has the rest: a million requests of embeddings
-out at a time, a limit of tokens for each tier, and what an expired batch has done is returned and charged.
+Nothing that costs money is repeated blindly: if it is unknown whether a batch was created, its key is searched in the
+server's list. The limits are from the API's reference, as in the library's own docstrings (``batches.create``,
+``files.create``; openai-python 3.57): 50,000 requests and 200 MB per file, and 50,000 inputs per batch of embeddings.
+OpenAI's "Batch API FAQ" (help centre, article 9197833) has the rest: at most a million pending embedding requests, a
+token limit per tier, and that the completed part of an expired batch is returned and charged.
 """
 
 from __future__ import annotations
@@ -22,20 +22,20 @@ from kbjobs.errors import KbjobsError, MissingRequirementError
 
 ENDPOINT = "/v1/embeddings"
 KEY_NAME = "kbjobs"
-"""Under which a batch's metadata hold its key."""
+"""The name in a batch's metadata that holds its key."""
 
 MAX_REQUESTS = 50_000
-MAX_BYTES = 190_000_000  # of 200 MB, should they be counted otherwise
+MAX_BYTES = 190_000_000  # of 200 MB, in case the server counts otherwise
 MAX_ENQUEUED = 1_000_000
 LINE_BYTES = 65_536
-"""The most that a line of an answer may have: a vector in base64 has 8 kB, one written out 35."""
+"""The most bytes of an answer's line: a vector takes 8 kB in base64, 35 kB in digits."""
 
 CHUNK_BYTES = 1 << 16
 MAX_PAGES = 1_000  # of a list
 MAX_TEXT = 1_000  # of an id or a message
 ENDED = ("failed", "completed", "expired", "cancelled")
 SLACK_SECONDS = 86_400.0
-"""How much this machine's clock may differ from the server's, when its list is searched back to a moment."""
+"""How much this machine's clock may differ from the server's when its list is searched back to a moment."""
 
 
 class NoBatchApiError(MissingRequirementError):
@@ -50,7 +50,7 @@ class NoBatchApiError(MissingRequirementError):
 
 @dataclass(frozen=True, slots=True)
 class Sent:
-    """A batch as the server tells it. ``problems``: pairs of code and message of what is wrong with it as a whole."""
+    """A batch as the server describes it. ``problems``: code and message of each error of the batch as a whole."""
 
     id: str
     status: str
@@ -63,12 +63,12 @@ class Sent:
 
     @property
     def is_under_way(self) -> bool:
-        """Whether more is to come of it."""
-        return self.status not in ENDED  # also one that nobody knows yet: it is waited for, not sent again
+        """Whether the batch is still in progress."""
+        return self.status not in ENDED  # an unknown status counts too: the batch is waited for, not sent again
 
     @classmethod
     def read(cls, batch: Any) -> Sent:
-        """What the library made of an answer, whatever a server sent. Raises BadAnswerError."""
+        """Read the library's answer, whatever a server sent. Raises BadAnswerError."""
         name, status = _text(getattr(batch, "id", None)), _text(getattr(batch, "status", None))
         file = _text(getattr(batch, "input_file_id", None))
         if name is None or status is None or file is None:
@@ -93,13 +93,13 @@ class Sent:
 
 
 class BatchClient:
-    """The Batch API and the Files API for one model, for one thread; arguments and errors as of OpenAIClient."""
+    """The Batch API and the Files API for one model and one thread; arguments and errors as in OpenAIClient."""
 
     def __init__(self, model: OnlineModel, key: str | None) -> None:
         self._client = OpenAIClient(model.name, key, at_once=1)
 
     def interrupt(self) -> None:
-        """What waits to be repeated is given up."""
+        """Abandon requests that wait to be repeated."""
         self._client.interrupt()
 
     def close(self) -> None:
@@ -107,17 +107,19 @@ class BatchClient:
         self._client.close()
 
     def quote(self, message: str) -> str:
-        """What the server says, fit to be shown."""
+        """Quote the server's message in a form fit to be shown."""
         return self._client.quote(message)
 
     # -- up ---------------------------------------------------------------------------------------
 
     def upload(self, path: Path, name: str) -> str:
-        """Send an input file under a name; returns the server's. Tried once: it may be there after an error, too.
+        """Upload an input file under a name, and return the server's id of it.
+
+        It is tried once, since the file may have been stored even after an error.
 
         Raises:
-            NoBatchApiError: the server has no such thing.
-            TransientError: whether it is there is not known.
+            NoBatchApiError: the server has no Batch API.
+            TransientError: it is unknown whether the file was stored.
         """
 
         def send(sdk: Any, headers: dict[str, str]) -> Any:
@@ -146,11 +148,11 @@ class BatchClient:
         return None
 
     def create(self, file: str, key: str) -> Sent | None:
-        """Make a batch of an input file; None if there is no such file or no Batch API. Tried once, as an upload.
+        """Create a batch from an input file; None if there is no such file or no Batch API. Tried once, like an upload.
 
         Raises:
-            RefusedRequestError: the API does not take it.
-            TransientError: whether it was made is not known.
+            RefusedRequestError: the API refuses it.
+            TransientError: it is unknown whether the batch was created.
         """
 
         def send(sdk: Any, headers: dict[str, str]) -> Any:
@@ -168,12 +170,12 @@ class BatchClient:
     # -- looking ----------------------------------------------------------------------------------
 
     def retrieve(self, batch: str) -> Sent | None:
-        """A batch as it stands; None if the server knows none of that name."""
+        """Fetch a batch's current state; None if the server does not know it."""
         found = self._ask(lambda sdk, headers: sdk.batches.retrieve(batch, extra_headers=headers))
         return None if found is None else Sent.read(found)
 
     def find(self, keys: Collection[str], since: float) -> dict[str, Sent]:
-        """The batches with these keys, made after a moment (seconds since 1970), in the server's list.
+        """Find the batches with these keys that were created after a moment (seconds since 1970), in the server's list.
 
         Raises:
             NoBatchApiError: the server has no such list.
@@ -188,7 +190,7 @@ class BatchClient:
         return found
 
     def _pages(self, kind: str, since: float, **more: Any) -> Iterator[Any]:
-        """What a list holds, the newest first, back to a moment."""
+        """Yield the entries of a list, the newest first, back to a moment."""
         after: dict[str, str] = {}
         for _ in range(MAX_PAGES):
 
@@ -213,12 +215,12 @@ class BatchClient:
     # -- down -------------------------------------------------------------------------------------
 
     def download(self, file: str, path: Path, max_bytes: int, check: Callable[[], None]) -> bool:
-        """Download a file of the server, piece by piece.
+        """Download a file from the server in pieces.
 
         Args:
-            file: the server's id of it.
-            path: where to; an existing file is overwritten.
-            max_bytes: size of the file, at most.
+            file: the server's id of the file.
+            path: the target; an existing file is overwritten.
+            max_bytes: the most bytes that the file may have.
             check: called between two pieces; may raise to stop.
 
         Returns:
@@ -245,14 +247,14 @@ class BatchClient:
         return bool(self._ask(send))
 
     def delete(self, file: str, log: logging.Logger) -> None:
-        """Remove a file from the server. That is tidiness: where it cannot be, it is logged and all."""
+        """Delete a file from the server, to tidy up. A failure is only logged."""
         try:
             self._ask(lambda sdk, headers: sdk.files.delete(file, extra_headers=headers))
         except KbjobsError as error:
             log.warning("file %s could not be deleted and stays at the server: %s", file, error.message)
 
     def _ask(self, send: Callable[[Any, dict[str, str]], Any], retries: int | None = None) -> Any:
-        """An answer; None if the server does not know what was asked for (404), or how (405, 501)."""
+        """Return an answer; None if the server does not know the object (404) or the method (405, 501)."""
         import openai
 
         def guarded(sdk: Any, headers: dict[str, str]) -> Any:
@@ -268,7 +270,7 @@ class BatchClient:
 
 @contextmanager
 def _as_library_errors() -> Iterator[None]:
-    """Makes an answer that breaks off an error of the library, as one that does not come is."""
+    """Turn an answer that breaks off into the library's own error for an unreachable server."""
     import httpx2
     import openai
 

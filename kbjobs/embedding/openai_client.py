@@ -1,6 +1,6 @@
-"""The OpenAI API, or what ``OPENAI_BASE_URL`` names, by its own library: within its limits, and each failure told.
+"""Call the OpenAI API, or the server that ``OPENAI_BASE_URL`` names, through its own library, within its limits.
 
-The library itself repeats nothing: a repetition has to wait for its turn like every other request.
+The library itself repeats nothing, since a repetition has to wait for its turn like every other request.
 """
 
 from __future__ import annotations
@@ -21,12 +21,12 @@ DEFAULT_URL = "https://api.openai.com/v1"
 TIMEOUT_SECONDS = 120.0
 RETRIES = 5
 AT_ONCE = 16
-"""Requests at the same time, at most, unless a setting says otherwise."""
+"""The most requests at the same time, unless a setting says otherwise."""
 
 FIRST_WAIT, MAX_WAIT = 0.5, 60.0
-"""Seconds before the first repetition where the server asks for none, doubled each time, and the most of it."""
+"""Seconds before the first repetition if the server names none, doubled each time, and the maximum."""
 
-# Codes and types of errors that no waiting mends; they come with 429 (or 400, billing_hard_limit_reached) like a rate
+# Error codes and types that waiting does not cure; they come with 429 (or 400, billing_hard_limit_reached) like a rate
 # limit. From the API's guide to error codes and the list that OpenAI's own clients use.
 OUT_OF_MONEY = frozenset(
     {
@@ -49,7 +49,7 @@ Answer = TypeVar("Answer")
 
 
 class RefusedRequestError(KbjobsError):
-    """The API refuses what it was sent, and would again."""
+    """The API refuses the request, and would refuse it again."""
 
     def __init__(self, status: int, says: str) -> None:
         super().__init__(f"the OpenAI API refuses the request (status {status}){says}")
@@ -58,7 +58,7 @@ class RefusedRequestError(KbjobsError):
 
 
 class BadAnswerError(KbjobsError):
-    """The API answered with something that is not what it was asked for; nothing of it is kept."""
+    """The API's answer does not fit the request; nothing of it is kept."""
 
     def __init__(self, what: str) -> None:
         super().__init__(
@@ -69,16 +69,16 @@ class BadAnswerError(KbjobsError):
 
 
 class OpenAIClient:
-    """One client of the API, for any number of threads.
+    """A client of the API, for any number of threads.
 
     Args:
-        model: what is asked for, to be named in a message.
-        key: the API key; it is sent to the API and goes nowhere else.
+        model: the model's name, for messages.
+        key: the API key; it is sent only to the API.
         retries: how often a request is repeated after a transient error; RETRIES if not given.
         timeout: seconds to wait for an answer.
-        at_once: requests at the same time, at most.
+        at_once: the most requests at the same time.
     Raises:
-        MissingRequirementError: there is no key, or it cannot be one.
+        MissingRequirementError: the key is missing or malformed.
         UsageError: ``OPENAI_BASE_URL`` is not a URL.
     """
 
@@ -102,7 +102,7 @@ class OpenAIClient:
     def _open(self) -> Any:
         import openai
 
-        # They tell of every request, and httpx's of the whole URL, which may carry a password.
+        # These loggers report every request, httpx with the whole URL, which may hold a password.
         for name in ("httpx", "httpx2", "openai"):
             logging.getLogger(name).setLevel(logging.WARNING)
         http = openai.DefaultHttpxClient(event_hooks={"response": [lambda found: self.limits.read(found.headers)]})
@@ -115,18 +115,18 @@ class OpenAIClient:
         )
 
     def ask(self, tokens: int, send: Callable[[Any, dict[str, str]], Answer], *, retries: int | None = None) -> Answer:
-        """One answer of the API, after as many repetitions as transient errors need and are allowed.
+        """Get an answer of the API, repeating the request after transient errors as often as allowed.
 
         Args:
-            tokens: what the request counts for the API's limit of tokens.
-            send: sends it, by the library's client and with these headers.
-            retries: how often it is repeated after a transient error, where that is not as often as any other; 0 for
-                what must not be done twice.
+            tokens: the tokens that count towards the API's limit.
+            send: sends the request with the library's client and these headers.
+            retries: how often it is repeated after a transient error, if not as often as others; 0 for a request that
+                must not be sent twice.
         Raises:
-            RefusedRequestError: the API refuses what it was sent.
+            RefusedRequestError: the API refuses the request.
             MissingRequirementError: the key is refused, or the account is out of money.
             TransientError: no answer, or one that says to try again, after all repetitions.
-            BadAnswerError: the answer is not what was asked for.
+            BadAnswerError: the answer does not fit the request.
         """
         return self._requests.run(
             lambda tries: send(self._sdk, {"x-stainless-retry-count": str(tries)}),
@@ -136,7 +136,7 @@ class OpenAIClient:
         )
 
     def _judge(self, tokens: int, error: Exception) -> RequestFailure:
-        """What an exception of the library means. Raises it if it is of another kind."""
+        """Interpret an exception of the library. Raises it again if it is of another kind."""
         import openai
 
         if isinstance(error, WindowTooSmallError):
@@ -157,7 +157,7 @@ class OpenAIClient:
         raise error
 
     def interrupt(self) -> None:
-        """Requests that wait for their turn, or to be repeated, are given up."""
+        """Abandon requests that wait for their turn, or to be repeated."""
         self._requests.interrupt()
 
     def close(self) -> None:
@@ -171,7 +171,7 @@ class OpenAIClient:
         if status in (400, 402, 403, 429) and is_out_of_money(*names):
             return MissingRequirementError(f"the OpenAI account has no money left{says}", ADD_MONEY)
         if status in (401, 403):
-            # Not what the server says: it may repeat the key.
+            # The server's message is left out, since it may repeat the key.
             code = f" ({names[0]})" if names and names[0].isidentifier() and names[0] not in self._key else ""
             return MissingRequirementError(
                 f"the OpenAI API refuses {OPENAI_KEY} with status {status}{code}",
@@ -195,20 +195,20 @@ class OpenAIClient:
         return self.quote(body.get("message") if isinstance(body, dict) else None)
 
     def quote(self, message: object) -> str:
-        """What the server says, on one line, short, and without the key should it be there."""
+        """Quote the server's message: on one line, short, and without the key."""
         if not isinstance(message, str) or not message.strip():
             return ""
         return f": {clean_message(message, [self._key])}"
 
     def where(self) -> str:
-        """What to look at where there is no answer."""
+        """Say what to check if there is no answer."""
         if self._url:
             return "Check OPENAI_BASE_URL, which the daemon was started with, and the server there."
         return "Check the network of this machine."
 
 
 def _find_remedy(error: Any) -> tuple[Literal["none", "retry", "throttle"], float | None]:
-    """Whether another try helps after an answer with an error, and the seconds that it asks for."""
+    """Decide whether another try helps after an error, and how many seconds the answer asks to wait."""
     status, headers = int(error.status_code), error.response.headers
     if is_out_of_money(error.code, error.type) or headers.get("x-should-retry") == "false":
         return "none", None
@@ -218,5 +218,5 @@ def _find_remedy(error: Any) -> tuple[Literal["none", "retry", "throttle"], floa
 
 
 def is_out_of_money(*names: object) -> bool:
-    """Whether any of these codes and types of an error says so."""
+    """Whether any of these error codes and types means that the account is out of money."""
     return any(name in OUT_OF_MONEY for name in names if isinstance(name, str))

@@ -1,8 +1,8 @@
-"""text-embedding-3-small and its like, by the OpenAI API.
+"""Embed with text-embedding-3-small and similar models, through the OpenAI API.
 
-The limits of a request are those of the API's reference: 2,048 inputs, 8,192 tokens an input, 300,000 tokens in all, no
-empty string. What goes out here stays far below where it can: the answer to a request is paid for and lost if the
-process is killed before it is in the ledger, and a smaller request loses less.
+The limits of a request are from the API's reference: 2,048 inputs, 8,192 tokens per input, 300,000 tokens in all, no
+empty string. Requests stay far below these if possible: if the process is killed before an answer is in the ledger, the
+answer is paid for and lost, and a smaller request loses less.
 """
 
 from __future__ import annotations
@@ -30,16 +30,16 @@ if TYPE_CHECKING:
 
 MAX_INPUTS = 2048
 MAX_INPUT_TOKENS = 8192
-MAX_REQUEST_TOKENS = 280_000  # of 300,000: the API's count may differ a little
-PASSAGE_TOKENS = 800  # a good size for a search: a section, not a page
+MAX_REQUEST_TOKENS = 280_000  # of 300,000: the API may count slightly differently
+PASSAGE_TOKENS = 800  # a good size for search: a section, not a page
 REQUEST_TEXTS = 128
-"""Passages of a request, at most: a hundred thousand tokens, a fifth of a cent."""
+"""The most passages of a request: a hundred thousand tokens, a fifth of a cent."""
 REQUEST_TOKENS = REQUEST_TEXTS * PASSAGE_TOKENS
-REFUSED_IN_A_ROW = 25  # single texts refused, with none accepted, after which it is not the texts' fault
+REFUSED_IN_A_ROW = 25  # refused single texts without an accepted one, after which the texts are not to blame
 
 
 class OpenAIEmbedder:
-    """An :class:`~kbjobs.embedding.embedder.Embedder` that asks the OpenAI API, or what ``OPENAI_BASE_URL`` names."""
+    """An :class:`~kbjobs.embedding.embedder.Embedder` for the OpenAI API, or the server at ``OPENAI_BASE_URL``."""
 
     engine = "openai"
     max_tokens = PASSAGE_TOKENS
@@ -54,17 +54,17 @@ class OpenAIEmbedder:
         timeout: float = TIMEOUT_SECONDS,
         at_once: int = AT_ONCE,
     ) -> None:
-        """Make ready; nothing is sent.
+        """Set up the client; nothing is sent.
 
         Args:
-            model: the model to ask for.
-            key: the API key; it is sent to the API and goes nowhere else.
+            model: the online model.
+            key: the API key; it is sent only to the API.
             retries: how often a request is repeated after a transient error; a few times if not given.
             timeout: seconds to wait for an answer.
-            at_once: requests at the same time, at most; how many there are the server's limits decide.
+            at_once: the most requests at the same time; the server's limits decide how many there are.
 
         Raises:
-            MissingRequirementError: there is no key, or it cannot be one.
+            MissingRequirementError: the key is missing or malformed.
             UsageError: ``OPENAI_BASE_URL`` is not a URL.
         """
         self.name = model.name
@@ -78,7 +78,7 @@ class OpenAIEmbedder:
 
     @property
     def commit_tokens(self) -> int:
-        """Tokens of the next request, at most: fewer where a minute has few, more where it has few requests."""
+        """The most tokens of the next request, by the server's limits of tokens and of requests per minute."""
         budgets = self._client.limits
         if budgets.tokens.limit is None:
             return REQUEST_TOKENS
@@ -90,22 +90,22 @@ class OpenAIEmbedder:
 
     @property
     def commit_texts(self) -> int:
-        """Texts of the next request, at most."""
+        """The most texts of the next request."""
         return min(MAX_INPUTS, REQUEST_TEXTS * max(1, self.commit_tokens // REQUEST_TOKENS))
 
     @property
     def tokenizer(self) -> Cl100kTokens:
-        """Counts as the API does."""
+        """A tokenizer that counts like the API."""
         return Cl100kTokens()
 
     def embed(self, texts: Sequence[str]) -> NDArray[np.float32]:
-        """As :meth:`kbjobs.embedding.embedder.Embedder.embed`, by one request.
+        """Embed passages with one request; see :meth:`kbjobs.embedding.embedder.Embedder.embed`.
 
         Raises:
             EmbeddingError: the API refuses a text, or gave it no usable vector.
             MissingRequirementError: the key is refused, or the account is out of money.
             TransientError: no answer, or one that says to try again, after all repetitions.
-            BadAnswerError: the answer is not what was asked for.
+            BadAnswerError: the answer does not fit the request.
         """
         for index, text in enumerate(texts):
             if not text.strip():
@@ -121,16 +121,16 @@ class OpenAIEmbedder:
         return vectors
 
     def embed_query(self, text: str) -> NDArray[np.float32]:
-        """As :meth:`kbjobs.embedding.embedder.Embedder.embed_query`; the model has no query prompt."""
+        """Embed a search query, without a prompt; see :meth:`kbjobs.embedding.embedder.Embedder.embed_query`."""
         row: NDArray[np.float32] = self.embed([self.tokenizer.cut(text, MAX_INPUT_TOKENS)])[0]
         return row
 
     def leaves_time(self) -> bool:
-        """As :meth:`kbjobs.embedding.embedder.Embedder.leaves_time`: while the API's limits are waited for."""
+        """See :meth:`kbjobs.embedding.embedder.Embedder.leaves_time`; True while the API's limits impose a wait."""
         return self._client.limits.is_throttled
 
     def interrupt(self) -> None:
-        """As :meth:`kbjobs.embedding.embedder.Embedder.interrupt`."""
+        """See :meth:`kbjobs.embedding.embedder.Embedder.interrupt`."""
         self._client.interrupt()
 
     def close(self) -> None:
@@ -139,7 +139,8 @@ class OpenAIEmbedder:
 
     def _request(self, texts: list[str], tokens: int) -> Any:
         def send(sdk: Any, headers: dict[str, str]) -> Any:
-            # In base64 a vector is a fifth of its size in digits; asked for by name, it is not decoded to a list.
+            # A vector in base64 is a fifth of its size in digits; if base64 is requested explicitly, the library does
+            # not decode it.
             return sdk.embeddings.create(model=self.name, input=texts, encoding_format="base64", extra_headers=headers)
 
         try:
@@ -154,7 +155,7 @@ class OpenAIEmbedder:
         return answer
 
     def _count(self, answer: Any, counted: int) -> None:
-        """Add up what was bought, as the API tells it; where it does not, as it was counted here."""
+        """Add the tokens bought, as the API reports them, or else as counted here."""
         sent = getattr(getattr(answer, "usage", None), "prompt_tokens", None)
         with self._lock:
             self.tokens_bought += sent if isinstance(sent, int) and sent >= 0 else counted
@@ -169,7 +170,7 @@ def read_vectors(answer: Any, count: int, dimension: int) -> tuple[NDArray[np.fl
         dimension: the length of a vector.
 
     Returns:
-        float32 of shape (count, dimension), rows of length 1; and the numbers of the rows that hold no usable vector.
+        float32 of shape (count, dimension), rows of length 1; and the indexes of the rows without a usable vector.
 
     Raises:
         BadAnswerError: the number or the length of the vectors is wrong, or they do not belong to one text each.
@@ -201,7 +202,7 @@ def read_vectors(answer: Any, count: int, dimension: int) -> tuple[NDArray[np.fl
 
 
 def _decode(embedding: object) -> NDArray[np.floating[Any]]:
-    """A vector in base64, or as the list of numbers that servers send which do not know base64."""
+    """Decode a vector from base64, or from the list of numbers that servers without base64 send."""
     import numpy as np
 
     try:

@@ -1,7 +1,7 @@
-"""Counting tokens as the OpenAI API counts them, without the network.
+"""Count tokens like the OpenAI API, without the network.
 
-The encoding of text-embedding-3-small is cl100k_base. tiktoken, which defines it, fetches its table from the network
-at first use; toktok has the table compiled in and gives the same counts.
+The encoding of text-embedding-3-small is cl100k_base. tiktoken, which defines it, fetches its table from the network at
+first use; toktok has the table compiled in and gives the same counts.
 """
 
 from __future__ import annotations
@@ -11,8 +11,8 @@ from collections.abc import Sequence
 from itertools import pairwise
 
 ENCODING = "cl100k_base"
-# A word with the white space before it is about what the encoding takes for one unit. A longer one is taken apart,
-# which at worst counts some tokens too many.
+# A word with the space before it is roughly one unit of the encoding. A longer word is split, which at worst counts
+# some tokens too many.
 _UNIT = re.compile(r"\s{0,15}\S{1,48}|\s{1,16}")
 
 
@@ -24,14 +24,14 @@ class Cl100kTokens:
     adds_up = False
 
     def count(self, texts: Sequence[str]) -> list[int]:
-        """As :meth:`TokenCounter.count`. Text that looks like a special token counts as the text it is."""
+        """See :meth:`TokenCounter.count`. Text that looks like a special token counts as plain text."""
         import toktok
 
         counts: list[int] = toktok.batch_count(texts, ENCODING)
         return counts
 
     def offsets(self, text: str) -> list[tuple[int, int]]:
-        """As :meth:`TokenCounter.offsets`; the tokens of a word are spread evenly over it."""
+        """See :meth:`TokenCounter.offsets`; a word's tokens are spread evenly over it."""
         spans = [found.span() for found in _UNIT.finditer(text)]
         offsets: list[tuple[int, int]] = []
         for (start, end), tokens in zip(spans, self.count([text[start:end] for start, end in spans]), strict=True):
@@ -40,7 +40,7 @@ class Cl100kTokens:
         return offsets
 
     def cut(self, text: str, tokens: int) -> str:
-        """The longest beginning of a text that has no more than ``tokens`` tokens."""
+        """Return the longest beginning of a text with at most ``tokens`` tokens."""
         import toktok
 
         kept: str = toktok.truncate(text, tokens, ENCODING)[0]

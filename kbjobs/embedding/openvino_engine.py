@@ -1,4 +1,4 @@
-"""Run a model with OpenVINO: on a CPU the fastest by far, in bf16 where the processor has it."""
+"""Run a model with OpenVINO: by far the fastest engine on a CPU, in bf16 if the processor has it."""
 
 from __future__ import annotations
 
@@ -24,14 +24,14 @@ if TYPE_CHECKING:
 
 
 MAX_STREAMS = 2
-"""Batches computed at once. With all cores on one batch each waits for the slowest: two batches took 10 % less time on
-two cores, and lost half as much to a process that computes beside. Each takes the memory of a batch."""
+"""Batches computed at once. If all cores share one batch, each waits for the slowest: two batches took 10 % less time
+on two cores, and lost half as much to another busy process. Each takes the memory of a batch."""
 
 
 def import_openvino() -> Any:
     """Import openvino without its telemetry, which would report the import over the network.
 
-    OpenVINO falls back to a stub of its own when ``openvino_telemetry`` cannot be imported
+    If ``openvino_telemetry`` cannot be imported, OpenVINO uses a stub of its own
     (openvino/tools/ovc/telemetry_utils.py); that also makes the import faster.
     """
     sys.modules.setdefault("openvino_telemetry", None)  # type: ignore[arg-type]
@@ -41,7 +41,7 @@ def import_openvino() -> Any:
 
 
 def has_bf16() -> bool:
-    """Whether this processor computes in bf16 (AVX-512 BF16 or AMX), as OpenVINO sees it."""
+    """Whether this processor computes in bf16 (AVX-512 BF16 or AMX), according to OpenVINO."""
     capabilities = import_openvino().Core().get_property("CPU", "OPTIMIZATION_CAPABILITIES")
     return "BF16" in capabilities
 
@@ -59,13 +59,13 @@ class OpenVinoEmbedder(TokenEmbedder):
             model_key: its identity.
             model_file: OpenVINO IR, the .xml next to its .bin.
             precision: ``bf16`` or ``f32``.
-            compiled_dir: where OpenVINO keeps the compiled model. It recognises a torn file itself
-                and compiles again. None: it is not kept.
+            compiled_dir: where OpenVINO keeps the compiled model; it detects a torn file itself and compiles again.
+                None: the compiled model is not kept.
         """
         super().__init__(folder, model_key, f"openvino-{precision}")
         cores = count_usable_cores()
         self.at_once = self.in_flight = min(cores, MAX_STREAMS)
-        # As much is under way, and lost with a kill, as of one call at a time.
+        # The same amount of work is under way, and lost with a kill, as with one call at a time.
         self.commit_tokens = LOCAL_COMMIT_TOKENS // self.in_flight
         core = import_openvino().Core()
         compiled = core.compile_model(
@@ -75,7 +75,7 @@ class OpenVinoEmbedder(TokenEmbedder):
                 "INFERENCE_PRECISION_HINT": precision,
                 "NUM_STREAMS": self.at_once,
                 "INFERENCE_NUM_THREADS": cores,
-                # Pinned threads of two workers would sit on the same cores.
+                # Pinned threads of two workers would share the same cores.
                 "ENABLE_CPU_PINNING": False,
                 "CACHE_DIR": str(compiled_dir or ""),
                 "CACHE_MODE": "OPTIMIZE_SIZE",
@@ -93,7 +93,7 @@ class OpenVinoEmbedder(TokenEmbedder):
         running: deque[openvino.InferRequest] = deque()
         try:
             for ids, mask in batches:
-                # One more than are computed: it is ready while the result of another is read.
+                # One more than is computed, so that it is ready while another result is read.
                 if len(running) > self.at_once:
                     yield self._wait(running[0])
                     self._idle.put(running.popleft())
@@ -102,7 +102,7 @@ class OpenVinoEmbedder(TokenEmbedder):
                 yield self._wait(running[0])
                 self._idle.put(running.popleft())
         finally:
-            for request in running:  # where the caller has had enough: who takes a request next finds it idle
+            for request in running:  # if the caller stops early: the next user of a request must find it idle
                 request.wait()
                 self._idle.put(request)
 
@@ -128,7 +128,7 @@ class OpenVinoEmbedder(TokenEmbedder):
 
 
 def _close_to_others(folder: Path) -> None:
-    """OpenVINO lets the group read what it has compiled, whatever the umask."""
+    """Make compiled files private: OpenVINO lets the group read them, whatever the umask."""
     for file in folder.glob("*"):
         with contextlib.suppress(OSError):  # another process may be replacing it
             if stat.S_IMODE(file.stat().st_mode) & 0o077:

@@ -1,6 +1,6 @@
-"""Requests to a service with limits: each in its turn, repeated if that helps, from any number of threads.
+"""Send requests to a service with limits: each in its turn, repeated if that helps, from any number of threads.
 
-The services' own libraries repeat nothing here: they sleep where nobody can stop them, and know no limits.
+The services' own libraries repeat nothing here: they sleep without a way to stop them, and know no limits.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ Answer = TypeVar("Answer")
 
 
 class WindowTooSmallError(Exception):
-    """A request has more tokens than the service takes in a minute: no waiting helps. ``args[0]`` is the limit."""
+    """A request has more tokens than the service takes in a minute (``args[0]``), so waiting does not help."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,11 +27,11 @@ class RequestFailure:
     """Why a request failed, and what to do about it.
 
     Args:
-        error: for a person; raised after the last try.
+        error: the error for people; raised after the last try.
         remedy: ``none`` if another try changes nothing; ``retry`` after a pause; ``throttle`` if a rate limit refused
             it: all requests wait, and the first one then finds out whether more may follow.
-        asked: seconds that the service wants to be left alone, None if it does not say.
-        concerns_all: other requests would fare no better: they are given up.
+        asked: seconds for which the service wants no request, None if it does not say.
+        concerns_all: other requests would fail too, so they are abandoned.
     """
 
     error: KbjobsError
@@ -41,20 +41,20 @@ class RequestFailure:
 
 
 class PacedRequests:
-    """How requests are sent.
+    """Sends requests within the limits of a service.
 
     Args:
-        at_once: requests at the same time, at most.
+        at_once: the most requests at the same time.
         retries: how often a request is repeated after a transient error.
-        pauses: seconds before the first repetition if the service asks for none, doubled each time, and the most of it.
+        pauses: seconds before the first repetition if the service names none, doubled each time, and the maximum.
     """
 
     def __init__(self, at_once: int, retries: int, pauses: tuple[float, float]) -> None:
         self.limits = RateLimits(at_once)
         self.retries = 0
-        """Requests that were repeated."""
+        """How many requests were repeated."""
         self.interrupted = threading.Event()
-        """Set once requests are given up."""
+        """Set once requests are abandoned."""
         self._max_retries, self._pauses = retries, pauses
 
     def run(
@@ -64,13 +64,14 @@ class PacedRequests:
         tokens: int = 0,
         retries: int | None = None,
     ) -> Answer:
-        """What ``send`` gives, after as many repetitions as transient errors need and are allowed.
+        """Return the result of ``send``, repeated after transient errors as often as allowed.
 
         Args:
-            send: sends one request; it gets the number of tries before.
-            explain: what an exception of ``send`` means; raises it if it is none of the service's.
-            tokens: what the request counts for the service's limit of tokens.
-            retries: how often it is repeated, None for as often as any other; 0 for what must not be done twice.
+            send: sends one request; it gets the number of earlier tries.
+            explain: interprets an exception of ``send``; raises it again if it is not the service's.
+            tokens: the tokens that count towards the service's limit.
+            retries: how often it is repeated, None for as often as any other; 0 for a request that must not be sent
+                twice.
 
         Raises:
             KbjobsError: the error of the last failure.
@@ -79,7 +80,7 @@ class PacedRequests:
         allowed = self._max_retries if retries is None else retries
         failure = RequestFailure(GivenUpError("the request was abandoned"))
         for tries in range(allowed + 1):
-            limit = self.limits.tokens.limit  # it may have become known by the last answer
+            limit = self.limits.tokens.limit  # the last answer may have revealed it
             if limit is not None and tokens > limit:
                 failure = explain(WindowTooSmallError(limit))
                 break
@@ -103,16 +104,16 @@ class PacedRequests:
                 failure = RequestFailure(GivenUpError("the request was abandoned"))
                 break
             self.retries += 1
-        # Raised here, outside of the handlers: a library's exceptions quote the server, and that may quote the key.
+        # Raised outside of the handlers: a library's exceptions quote the server, which may quote the key.
         raise failure.error
 
     def interrupt(self) -> None:
-        """Give up requests that wait for their turn, or to be repeated."""
+        """Abandon requests that wait for their turn, or to be repeated."""
         self.interrupted.set()
         self.limits.interrupt()
 
     def _weigh(self, failure: RequestFailure, turn: RateTurn, tries: int) -> float:
-        """Let the limits know of a failure; returns the seconds until another try."""
+        """Report a failure to the limits. Returns the seconds until another try."""
         if failure.concerns_all:
             self.interrupt()
         if failure.remedy == "none":

@@ -1,7 +1,7 @@
-"""Does an engine give the vectors that sentence-transformers gives?
+"""Check that an engine gives the same vectors as sentence-transformers.
 
-A fixed set of passages of many lengths and kinds is embedded once by the reference, in float32; every
-candidate, and every later start, is compared with it.
+The reference embeds a fixed set of passages of many lengths and kinds once, in float32; every candidate, and every
+later start, is compared with these vectors.
 """
 
 from __future__ import annotations
@@ -58,15 +58,15 @@ PARITY_TEXTS: tuple[str, ...] = (
     " ".join(_PROSE),
     " ".join(_PROSE[::-1]) + "\n\n" + " ".join(_PROSE[::2] + _PROSE[1::2]) + "\n\n" + " ".join(_PROSE * 2),
 )
-"""From nothing at all to about 1,100 tokens, more than most windows hold."""
+"""From an empty text to about 1,100 tokens, more than most windows hold."""
 
 PARITY_SET = hashlib.sha256("\x00".join(PARITY_TEXTS).encode()).hexdigest()[:16]
-"""Changes when the passages change: reference vectors of another set are of no use."""
+"""Changes when the passages change, since reference vectors of another set are useless."""
 
 
 @dataclass(frozen=True)
 class Parity:
-    """How near an engine's vectors are to the reference, as cosines."""
+    """How close an engine's vectors are to the reference, as cosines."""
 
     minimum: float
     mean: float
@@ -84,5 +84,5 @@ def compare(vectors: NDArray[np.float32], reference: NDArray[np.float32]) -> Par
 
 
 def agrees(embedder: Embedder, reference: NDArray[np.float32]) -> bool:
-    """Check one short passage, at each start: catches a damaged file that can still be loaded."""
+    """Compare one short passage, at each start, to catch a damaged file that still loads."""
     return compare(embedder.embed(PARITY_TEXTS[:1]), reference[:1]).holds

@@ -1,4 +1,4 @@
-"""From one vector a token to one vector a text."""
+"""Reduce one vector per token to one vector per text."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from numpy.typing import NDArray
 
 
 def pool(hidden: NDArray[np.float32], mask: NDArray[np.int64], pooling: str) -> NDArray[np.float32]:
-    """Reduce the last hidden state to one vector a text.
+    """Reduce the last hidden state to one vector per text.
 
     Args:
         hidden: shape (texts, tokens, dimension).
@@ -21,7 +21,7 @@ def pool(hidden: NDArray[np.float32], mask: NDArray[np.int64], pooling: str) -> 
         return np.array(hidden[:, 0, :], dtype=np.float32)
     weights = mask.astype(np.float32)
     weights /= np.maximum(weights.sum(axis=1, keepdims=True), 1.0)
-    with np.errstate(invalid="ignore"):  # an infinite number is found later, by its row's length
+    with np.errstate(invalid="ignore"):  # an infinite number is found later, through its row's length
         means: NDArray[np.float32] = np.matmul(weights[:, None, :], hidden)[:, 0, :]
     return means
 

@@ -1,7 +1,7 @@
-"""The files made once for each model and kept: reference vectors, and the OpenVINO IR.
+"""The files that are made once for each model and kept: reference vectors, and the OpenVINO IR.
 
-They lie in ``<cache>/<model_key>/prepared/`` with a manifest of sizes and hashes. The folder is built
-beside and renamed, so that it is whole or not there. Whoever builds holds the model's lock.
+They are in ``<cache>/<model_key>/prepared/`` with a manifest of sizes and hashes. The folder is built next to its place
+and renamed, so that it is whole or absent. The builder holds the model's lock.
 """
 
 from __future__ import annotations
@@ -46,7 +46,7 @@ _CONVERSION = ChildProgram(
 
 
 class NotConvertibleError(KbjobsError):
-    """There is no way to run this kind of model with OpenVINO."""
+    """OpenVINO cannot run this type of model in any way."""
 
 
 @dataclass(frozen=True)
@@ -54,19 +54,19 @@ class PreparedModel:
     """What the light engines need in addition to the model's own folder."""
 
     ir: Path | None
-    """What OpenVINO loads (it maps the weights, which the model's ONNX file would copy into memory);
-    None if OpenVINO is not installed or does not know the model."""
+    """The file that OpenVINO loads; it maps the weights, while loading the model's ONNX file would copy them into
+    memory. None if OpenVINO is not installed or does not support the model."""
     reference: NDArray[np.float32]
     """Vectors of the parity set, shape (24, dimension), rows of length 1."""
     reference_engine: str
     reference_seconds: float = 0.0
-    """How long a light engine took for them; 0 where sentence-transformers made them."""
+    """How long a light engine took for them; 0 if sentence-transformers made them."""
     is_built: bool = False
-    """Whether kbjobs has built the IR's graph itself."""
+    """Whether kbjobs built the IR's graph itself."""
 
 
 def read_prepared(folder: ModelFolder, weights: str, model_dir: Path) -> PreparedModel | None:
-    """Read what was prepared of a model earlier.
+    """Read what was prepared for a model earlier.
 
     Args:
         folder: the model.
@@ -74,7 +74,7 @@ def read_prepared(folder: ModelFolder, weights: str, model_dir: Path) -> Prepare
         model_dir: its folder in the cache.
 
     Returns:
-        None if nothing was prepared, it is torn, or it was made for another model or version.
+        None if nothing was prepared, the files are damaged, or they were made for another model or version.
     """
     prepared = model_dir / "prepared"
     manifest = read_json(prepared / _MANIFEST)
@@ -90,7 +90,7 @@ def read_prepared(folder: ModelFolder, weights: str, model_dir: Path) -> Prepare
             return None
         ir = prepared / IR_FILE if IR_FILE in files else None
         seconds = float(manifest.get("reference_seconds", 0.0))
-        is_built = manifest.get("ir_made_by") == "graph"  # older versions converted, and noted nothing
+        is_built = manifest.get("ir_made_by") == "graph"  # older versions converted, and recorded nothing
         return PreparedModel(ir, reference, str(manifest["reference_engine"]), seconds, is_built)
     except (OSError, ValueError, KeyError, TypeError):
         return None
@@ -103,11 +103,11 @@ def prepare(folder: ModelFolder, weights: str, model_dir: Path, *, by_torch: boo
         folder: the model.
         weights: the sha256 of its weights.
         model_dir: its folder in the cache.
-        by_torch: whether to convert it with torch alone, because the graph that kbjobs builds gave other vectors.
+        by_torch: whether to convert only with torch, because the graph that kbjobs builds gave other vectors.
 
     Raises:
-        MissingRequirementError: what could prepare the model is not installed.
-        NotConvertibleError: OpenVINO does not know this kind of model.
+        MissingRequirementError: nothing installed can prepare the model.
+        NotConvertibleError: OpenVINO does not support this type of model.
         KbjobsError: the conversion failed, e.g. for lack of memory or disk.
     """
     discard_prepared(model_dir)
@@ -136,13 +136,13 @@ def prepare(folder: ModelFolder, weights: str, model_dir: Path, *, by_torch: boo
 
 
 def discard_prepared(model_dir: Path) -> None:
-    """Remove what was prepared, compiled, or left half-built by a process that was killed."""
+    """Remove all files that were prepared, compiled, or left half-built by a killed process."""
     for folder in (*model_dir.glob(f"{_BUILDING}*"), model_dir / "prepared", model_dir / "compiled"):
         shutil.rmtree(folder, ignore_errors=True)
 
 
 def _make_ir(folder: ModelFolder, building: Path, by_torch: bool) -> str | None:
-    """Write the IR in the first way that works, and return which; None if ONNX Runtime has to do without."""
+    """Write the IR in the first way that works, and return that way; None if only ONNX Runtime remains."""
     reason = None
     for way in WAYS[-1:] if by_torch else WAYS:
         if not _is_open(way, folder):
@@ -178,9 +178,9 @@ def _is_open(way: str, folder: ModelFolder) -> bool:
 def _make_reference(folder: ModelFolder, weights: str, building: Path, way: str | None) -> tuple[str, float]:
     """Write the reference vectors; return what made them, and the seconds that a light engine took for them.
 
-    Best are those that came with kbjobs. A graph that was built is compared with the model's own ONNX file, or else
-    with itself in float32. What was converted is compared with sentence-transformers where that is installed and the
-    weights themselves are here; an ONNX file alone is its own measure.
+    The vectors shipped with kbjobs are best. A built graph is compared with the model's own ONNX file, or else with
+    itself in float32. A converted one is compared with sentence-transformers if that is installed and the weights are
+    here as safetensors; an ONNX file alone is compared with itself.
     """
     file = building / REFERENCE_FILE
     published = find_reference(folder, weights)
@@ -236,7 +236,7 @@ def _describe(file: Path) -> dict[str, object]:
 
 
 def _is_whole(file: Path, entry: dict[str, object]) -> bool:
-    """Whether a file is as it was written; it is hashed only if its modification time has changed."""
+    """Whether a file is unchanged; it is hashed only if its modification time has changed."""
     stat = file.stat()
     if stat.st_size != entry["size"]:
         return False

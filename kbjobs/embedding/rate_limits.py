@@ -1,10 +1,10 @@
-"""When the next request to an API may go out: within what its headers say is left, and no more at once than it bears.
+"""Decide when the next request to an API may go out: within the limits of its headers and of what the server bears.
 
 The headers ``x-ratelimit-limit-…``, ``-remaining-…`` and ``-reset-…`` of requests and of tokens are those of OpenAI's
-guide to rate limits: how much a window holds, how much of it is left, and in what time it will be full again. Between
-two answers it is taken to fill as slowly as it was ever seen to: that is right for a limit that fills steadily, as
-OpenAI's does, and careful for one that starts again at a moment. How many requests run at once grows with each answer
-and is halved by a refusal; after a refusal one request goes out first, and the others when it was answered.
+guide to rate limits: how much a window holds, how much of it is left, and how soon it will be full again. Between two
+answers the window is assumed to refill as slowly as was ever seen: that is right for a limit that refills steadily, as
+OpenAI's does, and cautious for one that resets at a moment. The number of simultaneous requests grows with each answer
+and is halved by a refusal; after a refusal one request goes out first, and the others follow its answer.
 """
 
 from __future__ import annotations
@@ -20,21 +20,21 @@ from dataclasses import dataclass, field
 from kbjobs.net.backoff import read_retry_after
 
 FIRST_AT_ONCE = 4
-"""Requests at the same time before anything is known of the server."""
+"""Simultaneous requests before anything is known about the server."""
 
 MAX_LOOK = 5.0
-"""Seconds after which who waits for his turn looks again, whatever was reckoned."""
+"""Seconds after which a waiting thread looks again, whatever wait was computed."""
 
 _UNITS = {"us": 1e-6, "µs": 1e-6, "ms": 1e-3, "s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0}
 _DURATION = re.compile(r"([0-9]+(?:\.[0-9]+)?)(us|µs|ms|s|m|h|d)")
 
 
 class InterruptedTurn(Exception):
-    """The wait for a turn was given up."""
+    """The wait for a turn was abandoned."""
 
 
 def read_duration(value: str) -> float | None:
-    """Seconds of a duration as in a header: ``20ms``, ``6m0s``, ``1.5s``, or a bare number; None for anything else."""
+    """Read a header's duration in seconds: ``20ms``, ``6m0s``, ``1.5s``, or a bare number; else None."""
     value = value.strip()
     found = list(_DURATION.finditer(value))
     if found and "".join(match[0] for match in found) == value:
@@ -43,7 +43,7 @@ def read_duration(value: str) -> float | None:
 
 
 def read_wait(headers: Mapping[str, str]) -> float | None:
-    """The seconds that a refusal asks to wait, at most an hour; None if it says nothing."""
+    """Read the seconds that a refusal asks to wait, at most an hour; None if it names none."""
     milliseconds = read_duration(headers.get("retry-after-ms", ""))
     if milliseconds is not None:
         return min(milliseconds / 1000, 3600.0)
@@ -52,10 +52,10 @@ def read_wait(headers: Mapping[str, str]) -> float | None:
 
 @dataclass
 class Budget:
-    """How much of one thing, requests or tokens, may be sent; times are those of the limits' clock."""
+    """How much of one kind, requests or tokens, may be sent; times are of the limits' clock."""
 
     limit: float | None = None
-    """What a window holds; None while nothing is known, or nothing is limited."""
+    """How much a window holds; None while nothing is known, or nothing is limited."""
     remaining: float = 0.0
     read_at: float = 0.0
     full_at: float = 0.0
@@ -87,7 +87,7 @@ class Budget:
 
     @property
     def rate(self) -> float:
-        """How much comes back in a second, at least."""
+        """How much comes back per second, at least."""
         if self.limit is None:
             return float("inf")
         return min(self.rates) if self.rates else self.limit / 60.0
@@ -101,11 +101,11 @@ class Budget:
         return min(self.limit, self.remaining + self.rate * (now - self.read_at))
 
     def spend(self, amount: float) -> None:
-        """Take off what was sent, of which no answer will tell."""
+        """Subtract what was sent if no answer will report it."""
         self.remaining = max(0.0, self.remaining - amount)
 
     def wait_for(self, amount: float, now: float) -> float:
-        """Seconds until so much may be sent; 0 where it may now. More than a window holds is waited for as that."""
+        """Seconds until that amount may be sent, 0 for now. An amount larger than a window waits for a full window."""
         if self.limit is None:
             return 0.0
         lacking = min(amount, self.limit) - self.left(now)
@@ -116,26 +116,26 @@ class Budget:
 
 @dataclass(slots=True)
 class RateTurn:
-    """A request that may go out: how many tokens it has, and when it began."""
+    """A request that may go out: its tokens, and when it began."""
 
     tokens: int
     began: float
     has_headers: bool = False
-    """Whether its answer has told what is left."""
+    """Whether its answer has reported what is left."""
 
 
 class RateLimits:
     """Grants turns to the threads of one client.
 
     Args:
-        max_at_once: requests at the same time.
-        clock: seconds that only grow.
+        max_at_once: the most requests at the same time.
+        clock: a monotonic clock, in seconds.
     """
 
     def __init__(self, max_at_once: int, clock: Callable[[], float] = time.monotonic) -> None:
         self.requests, self.tokens = Budget(), Budget()
         self.refusals = 0
-        """Times that the server has refused a request for its rate."""
+        """How often the server has refused a request for its rate."""
         self._max_at_once, self._clock = max_at_once, clock
         self._changed = threading.Condition()
         self._at_once = float(min(FIRST_AT_ONCE, max_at_once))
@@ -154,15 +154,15 @@ class RateLimits:
 
     @property
     def is_throttled(self) -> bool:
-        """Whether nothing may go out for a moment, because of what is left or of a refusal."""
+        """Whether nothing may go out for a moment, because of the limits or after a refusal."""
         return self._clock() < self._throttled_until
 
     @contextmanager
     def turn(self, tokens: int) -> Iterator[RateTurn]:
-        """Wait until a request of so many tokens may go out; it has ended when the context is left.
+        """Wait until a request of that many tokens may go out; the request ends with the context.
 
         Raises:
-            InterruptedTurn: the wait was given up.
+            InterruptedTurn: the wait was abandoned.
         """
         with self._changed:
             while (wait := self._wait(tokens)) > 0:
@@ -175,13 +175,13 @@ class RateLimits:
         finally:
             with self._changed:
                 self._running.remove(turn)
-                if not turn.has_headers:  # it may have been counted
+                if not turn.has_headers:  # the server may have counted it
                     self.requests.spend(1)
                     self.tokens.spend(tokens)
                 self._changed.notify_all()
 
     def _wait(self, tokens: int) -> float:
-        """Seconds until a request may go out, 0 for now. Called with the lock."""
+        """Seconds until a request may go out, 0 for now. Called with the lock held."""
         if self._is_interrupted:
             raise InterruptedTurn
         now = self._clock()
@@ -190,7 +190,7 @@ class RateLimits:
             return self._resumes_at - now
         if len(self._running) >= (1 if self._probes else self.at_once):
             return MAX_LOOK
-        # Of a request under way it is not known whether what is left was told with it or without it.
+        # Whether the reported rest includes a request that is under way is unknown.
         underway = sum(turn.tokens for turn in self._running)
         waits = (
             self.requests.wait_for(len(self._running) + 1, now),
@@ -202,7 +202,7 @@ class RateLimits:
         return min(wait, 0.2) if self._running else wait
 
     def read(self, headers: Mapping[str, str]) -> None:
-        """Take what an answer to this thread's request says of the limits."""
+        """Read the limits from an answer to this thread's request."""
         turn: RateTurn | None = getattr(self._local, "turn", None)
         with self._changed:
             now = self._clock()
@@ -213,16 +213,16 @@ class RateLimits:
             self._changed.notify_all()
 
     def succeeded(self, turn: RateTurn) -> None:
-        """A request was answered as it should be: more of them may run at once."""
+        """Record a successful answer: more requests may run at once."""
         with self._changed:
-            # One that was under way before the refusal tells nothing of what may follow it.
+            # A request that began before the refusal says nothing about what may follow it.
             self._probes = self._probes and turn.began < self._resumes_at
             step = 1.0 if self._grows_fast else 1.0 / self._at_once
             self._at_once = min(float(self._max_at_once), self._at_once + step)
             self._changed.notify_all()
 
     def refused(self, turn: RateTurn, wait: float) -> None:
-        """The server has refused a request for its rate: nothing goes out for so many seconds, then one, then more."""
+        """Record a refusal for the rate: nothing goes out for ``wait`` seconds, then one request, then more."""
         with self._changed:
             self.refusals += 1
             self._resumes_at = max(self._resumes_at, self._clock() + wait)
@@ -230,19 +230,19 @@ class RateLimits:
             self._shrink(turn)
 
     def strained(self, turn: RateTurn) -> None:
-        """The server has failed or not answered: fewer requests are to run at once."""
+        """Record a failure of the server, or no answer: fewer requests may run at once."""
         with self._changed:
             self._shrink(turn)
 
     def _shrink(self, turn: RateTurn) -> None:
-        # Requests that were under way together are one event.
+        # Failures of requests that were under way together count as one.
         if turn.began > self._shrunk_at:
             self._shrunk_at = self._clock()
             self._at_once = max(1.0, self._at_once / 2)
             self._grows_fast = False
 
     def interrupt(self) -> None:
-        """Wake everybody who waits, for good."""
+        """Wake all waiting threads for good."""
         with self._changed:
             self._is_interrupted = True
             self._changed.notify_all()

@@ -1,6 +1,6 @@
-"""Reference vectors that come with kbjobs, so that a known model can be checked without torch.
+"""Reference vectors shipped with kbjobs, so that a known model can be checked without torch.
 
-``references/README.md`` says how they were made, ``references/index.json`` of which models.
+``references/README.md`` says how they were made, ``references/index.json`` for which models.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ FOLDER = Path(__file__).with_name("references")
 
 
 def describe_reading(folder: ModelFolder) -> dict[str, object]:
-    """What, in addition to the weights, decides on the vectors of the parity set; values are those of JSON.
+    """Describe what determines the vectors of the parity set besides the weights; values are JSON's.
 
     Raises:
         OSError: the tokenizer cannot be read.
@@ -31,14 +31,14 @@ def describe_reading(folder: ModelFolder) -> dict[str, object]:
 
 
 def find_reference(folder: ModelFolder, weights: str) -> NDArray[np.float32] | None:
-    """The vectors of the parity set that sentence-transformers gave for a model.
+    """Find the vectors of the parity set that sentence-transformers gave for a model.
 
     Args:
         folder: the model.
-        weights: the sha256 that stands for its weights, in hex.
+        weights: the sha256 that identifies its weights, in hex.
 
     Returns:
-        Shape (24, dimension), rows of length 1; None for a model, a tokenizer or a window that has none.
+        Shape (24, dimension), rows of length 1; None if there are none for the model, its tokenizer or its window.
     """
     entry = (read_json(FOLDER / "index.json") or {}).get(weights)
     if entry is None:

@@ -1,10 +1,10 @@
-"""Read a safetensors file with nothing but numpy.
+"""Read a safetensors file with only numpy.
 
 Format: 8 bytes little-endian length of the header, a JSON header with the type, shape and place of each tensor, then
 the tensors without gaps (https://github.com/huggingface/safetensors). The header is read with the standard library.
 
-The package of the format is not used: numpy has no bfloat16, so it refuses such a file, and it copies every tensor that
-is read here as a view of the mapped file.
+The format's own package is not used: it refuses bfloat16, which numpy lacks, and it copies every tensor, while here
+each one is a view of the mapped file.
 """
 
 from __future__ import annotations
@@ -22,16 +22,16 @@ if TYPE_CHECKING:
 
 _MAX_HEADER = 100_000_000  # bytes; the format's own limit
 FLOAT_BYTES = {"F32": 4, "F16": 2, "BF16": 2}
-"""The types of number that are read as float32, with the bytes of each."""
+"""The number types that are read as float32, with the bytes of each."""
 
 
 class DamagedWeightsError(ValueError):
-    """The file is not what its header says."""
+    """The file does not match its header."""
 
 
 @dataclass(frozen=True)
 class StoredTensor:
-    """Where one tensor lies in the file."""
+    """The place of one tensor in the file."""
 
     kind: str
     """``F32``, ``F16``, ``BF16``, or another type of the format."""
@@ -42,10 +42,10 @@ class StoredTensor:
 
 
 def read_header(file: Path) -> dict[str, StoredTensor]:
-    """Read which tensors a file has, and check that they fill it to its last byte.
+    """Read the list of a file's tensors, and check that they fill the file to its last byte.
 
     Raises:
-        DamagedWeightsError: the file is torn, or no safetensors.
+        DamagedWeightsError: the file is torn, or is not a safetensors file.
         OSError: it cannot be read.
     """
     size = file.stat().st_size
@@ -81,7 +81,7 @@ def _read_entry(entry: Any, offset: int) -> StoredTensor:
 
 
 class WeightsFile:
-    """The tensors of a file, mapped into memory: what is not used is not read."""
+    """The tensors of a file, mapped into memory; unused ones are not read."""
 
     def __init__(self, file: Path, tensors: Mapping[str, StoredTensor]) -> None:
         """Map a file.
@@ -93,13 +93,13 @@ class WeightsFile:
         import numpy as np
 
         self._tensors = tensors
-        self._bytes = np.memmap(file, dtype=np.uint8, mode="c")  # OpenVINO shares no read-only memory
+        self._bytes = np.memmap(file, dtype=np.uint8, mode="c")  # OpenVINO cannot share read-only memory
 
     def read(self, name: str) -> NDArray[np.float32]:
-        """A tensor as float32; without a copy where the file holds float32.
+        """Read a tensor as float32; without a copy if the file holds float32.
 
         Raises:
-            KeyError: there is no such tensor, or its numbers are of a type not in :data:`FLOAT_BYTES`.
+            KeyError: there is no such tensor, or its number type is not in :data:`FLOAT_BYTES`.
         """
         import numpy as np
 
@@ -108,7 +108,7 @@ class WeightsFile:
         numbers: NDArray[np.float32]
         match tensor.kind:
             case "F32":
-                numbers = np.require(raw.view("<f4"), requirements="A")  # nothing says that it lies on a full word
+                numbers = np.require(raw.view("<f4"), requirements="A")  # the file does not guarantee alignment
             case "F16":
                 numbers = raw.view("<f2").astype(np.float32)
             case "BF16":  # the upper half of a float32

@@ -1,4 +1,4 @@
-"""Run any model with sentence-transformers: the reference, the way onto a GPU, and the slowest start."""
+"""Run any model with sentence-transformers: the reference, the engine for GPUs, and the slowest start."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from kbjobs.errors import MissingRequirementError
 if TYPE_CHECKING:
     import tokenizers
 
-# 8 was the fastest on a CPU (22–24 chunks/s against 15 with 128), a GPU wants more.
+# On a CPU 8 was the fastest (22–24 chunks/s against 15 with 128); a GPU needs more.
 _BATCH_ROWS = {"cpu": 8, "cuda": 64}
 
 OFFLINE_ENVIRONMENT = {
@@ -30,7 +30,7 @@ OFFLINE_ENVIRONMENT = {
     "HF_HUB_DISABLE_PROGRESS_BARS": "1",
     "DO_NOT_TRACK": "1",
 }
-"""Keeps the Hugging Face libraries off the network; read by them when they are imported."""
+"""Keeps the Hugging Face libraries off the network; they read it when they are imported."""
 
 
 class SentenceTransformersEmbedder:
@@ -50,7 +50,7 @@ class SentenceTransformersEmbedder:
         Args:
             folder: the model.
             model_key: its identity.
-            device: ``cpu``, ``cuda`` or ``auto``, which is ``cuda`` where torch finds one.
+            device: ``cpu``, ``cuda`` or ``auto``, which is ``cuda`` if torch finds one.
 
         Raises:
             MissingRequirementError: sentence-transformers is not installed.
@@ -99,11 +99,11 @@ class SentenceTransformersEmbedder:
         return row
 
     def leaves_time(self) -> bool:
-        """As :meth:`kbjobs.embedding.embedder.Embedder.leaves_time`: writing a collection costs it little."""
+        """See :meth:`kbjobs.embedding.embedder.Embedder.leaves_time`; writing a collection hardly slows it."""
         return True
 
     def interrupt(self) -> None:
-        """As :meth:`kbjobs.embedding.embedder.Embedder.interrupt`; there are no other threads."""
+        """See :meth:`kbjobs.embedding.embedder.Embedder.interrupt`; there are no other threads."""
 
     def close(self) -> None:
         """Free the model."""

@@ -1,7 +1,7 @@
-"""Which texts go through the model together.
+"""Group texts into batches for the model.
 
-Small batches of similar length win on a CPU: padding is work thrown away, and beyond about 2,000
-tokens a batch only takes more memory.
+Small batches of similar length win on a CPU: padding is wasted work, and beyond about 2,000 tokens a batch only takes
+more memory.
 """
 
 from __future__ import annotations
@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 
 LENGTH_STEP = 16
-"""Padded lengths are multiples of this: an engine prepares itself anew for each new shape."""
+"""Padded lengths are multiples of this, since an engine has to prepare for each new shape."""
 
 _WORTHWHILE_TOKENS = 512
 _MAX_SHARE = 0.8
@@ -21,11 +21,10 @@ def plan_batches(lengths: Sequence[int], window: int, batch_tokens: int) -> Iter
     Args:
         lengths: tokens of each text.
         window: the longest padded length allowed.
-        batch_tokens: padded tokens of one batch; a single longer text is a batch of its own.
+        batch_tokens: padded tokens of one batch; a longer text gets a batch of its own.
 
     Yields:
-        The positions of the texts of one batch, and the length they are padded to. Every position
-        appears once.
+        The positions of the texts of one batch, and their padded length. Every position appears once.
     """
     order = sorted(range(len(lengths)), key=lambda position: -lengths[position])
     batch: list[int] = []

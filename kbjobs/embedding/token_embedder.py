@@ -1,4 +1,4 @@
-"""What the light engines share: tokenise once, batch by length, pool, bring to unit length."""
+"""The common part of the light engines: tokenise once, batch by length, pool, scale to unit length."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     import tokenizers
 
 _SORTED_TOGETHER = 512
-"""Texts tokenised and sorted at a time; bounds the memory of a call with any number of texts."""
+"""Texts tokenised and sorted together; limits the memory of a call with many texts."""
 
 
 Batch = tuple[NDArray[np.int64], NDArray[np.int64]]
@@ -30,7 +30,7 @@ Batch = tuple[NDArray[np.int64], NDArray[np.int64]]
 
 
 Ahead = tuple[Sequence[int], NDArray[np.int64]]
-"""Of a batch that the engine has taken: the positions of its texts, and its mask."""
+"""The positions of the texts, and the mask, of a batch that the engine has taken."""
 
 
 class TokenEmbedder(ABC):
@@ -46,7 +46,7 @@ class TokenEmbedder(ABC):
     tokens_bought = 0
     in_flight = 1
     at_once = 1
-    """Batches that the engine works on at the same time."""
+    """Batches that the engine computes at the same time."""
 
     def __init__(self, folder: ModelFolder, model_key: str, engine: str) -> None:
         self.name = folder.name
@@ -55,11 +55,11 @@ class TokenEmbedder(ABC):
         self.max_tokens = folder.max_tokens
         self.engine = engine
         self.timed_tokens = 0
-        """Tokens that went through the engine in batches and passages at least half as long as those of the trial."""
+        """Tokens processed in batches and passages at least half as long as the trial's."""
         self.timed_seconds = 0.0
-        """How long the engine was at work on these, whoever waited for them."""
+        """How long the engine worked on them, whichever call waited."""
         self._timing = threading.Lock()
-        self._calls = 0  # of embed that are under way
+        self._calls = 0  # of embed, under way
         self._timed_until = 0.0
         self._folder = folder
         self._truncating = load_tokenizer(folder)
@@ -67,11 +67,11 @@ class TokenEmbedder(ABC):
 
     @abstractmethod
     def forward(self, batches: Iterable[Batch]) -> Iterator[NDArray[np.float32]]:
-        """Run the transformer on batches, of which a few are taken ahead.
+        """Run the transformer on batches; a few are taken ahead.
 
         Yields:
-            The last hidden state of each, in their order: shape (texts, tokens, dimension); valid until the next is
-            asked for.
+            The last hidden state of each, in order: shape (texts, tokens, dimension); valid until the next one is
+            requested.
         """
 
     @abstractmethod
@@ -79,11 +79,11 @@ class TokenEmbedder(ABC):
         """Free the model."""
 
     def leaves_time(self) -> bool:
-        """As :meth:`kbjobs.embedding.embedder.Embedder.leaves_time`: writing a collection costs it little."""
+        """See :meth:`kbjobs.embedding.embedder.Embedder.leaves_time`; writing a collection hardly slows it."""
         return True
 
     def interrupt(self) -> None:  # noqa: B027 — an engine may have nothing to do
-        """As :meth:`kbjobs.embedding.embedder.Embedder.interrupt`; there are no other threads."""
+        """See :meth:`kbjobs.embedding.embedder.Embedder.interrupt`; there are no other threads."""
 
     @property
     def tokenizer(self) -> tokenizers.Tokenizer:
@@ -107,7 +107,7 @@ class TokenEmbedder(ABC):
         return row
 
     def _embed_part(self, texts: list[str], vectors: NDArray[np.float32], start: int) -> None:
-        """Fill ``vectors`` with those of ``texts``; ``start`` is the caller's index of the first."""
+        """Fill ``vectors`` with the vectors of ``texts``; ``start`` is the caller's index of the first."""
         token_ids = self._tokenise(texts, start)
         lengths = [len(ids) for ids in token_ids]
         ahead: deque[Ahead] = deque()
@@ -134,7 +134,7 @@ class TokenEmbedder(ABC):
             vectors[positions] = pooled / norms[:, None]
 
     def _timed(self, results: Iterator[NDArray[np.float32]], ahead: deque[Ahead]) -> Iterator[NDArray[np.float32]]:
-        """The same results; the time since the last one, of any call, is that of the batch."""
+        """Pass on the results; the time since the previous result, of any call, counts as the batch's."""
         with self._timing:
             if not self._calls:
                 self._timed_until = time.perf_counter()
@@ -163,7 +163,7 @@ class TokenEmbedder(ABC):
 
 
 def load_tokenizer(folder: ModelFolder) -> tokenizers.Tokenizer:
-    """Load a model's tokenizer without the truncation and padding that published files carry."""
+    """Load a model's tokenizer without the truncation and padding that published files set."""
     from tokenizers import Tokenizer
 
     tokenizer = Tokenizer.from_file(str(folder.tokenizer_file))

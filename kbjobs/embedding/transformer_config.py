@@ -1,7 +1,7 @@
-"""Whether a model is a transformer whose graph kbjobs builds itself: BERT or MPNet, as they were published.
+"""Recognise a transformer whose graph kbjobs can build itself: BERT or MPNet, as published.
 
-What decides is ``config.json`` and the names and shapes of the weights. A tensor more or less, another activation or
-another kind of position makes another model, and is refused with the reason. Light: standard library only.
+``config.json`` and the names and shapes of the weights decide. An additional or missing tensor, another activation or
+another kind of position means another model, which is refused with the reason. Cheap to import: standard library only.
 
 Sources: Devlin et al. 2018, arXiv:1810.04805; Song et al. 2020, arXiv:2004.09297; names and defaults as in the
 transformers library (``models/bert`` and ``models/mpnet``).
@@ -20,13 +20,13 @@ from kbjobs.embedding.safetensors_file import FLOAT_BYTES, DamagedWeightsError, 
 from kbjobs.errors import KbjobsError
 
 POSITION_BUCKETS = 32
-"""Distances that MPNet tells apart. The number is fixed in the published model, whatever its configuration says."""
+"""Distances that MPNet distinguishes. The published model fixes this number, whatever its configuration says."""
 
 MPNET_PADDING = 1
-"""The token that MPNet gives no position of its own; positions are counted from the next number on."""
+"""The id of MPNet's padding token, which gets no position of its own; positions count from the next number on."""
 
 _ACTIVATIONS = ("gelu", "relu")
-# Parts that a checkpoint may have and that a passage's vector does not pass through.
+# Parts of a checkpoint that do not affect a passage's vector.
 _UNUSED = re.compile(r"(bert\.|mpnet\.)?(pooler\.|embeddings\.position_ids$)|cls\.|lm_head\.")
 
 
@@ -36,7 +36,7 @@ class NotBuildableError(KbjobsError):
 
 @dataclass(frozen=True)
 class LayerNames:
-    """What the parts of a layer's attention are called; the parts after it have the same names in both families."""
+    """The names of the parts of a layer's attention; the later parts have the same names in both families."""
 
     query: str
     key: str
@@ -75,21 +75,21 @@ class TransformerConfig:
     positions: int
     """Rows of the table of positions."""
     token_types: int
-    """0 of an MPNet, which has none."""
+    """0 for MPNet, which has none."""
     activation: str
     """``gelu`` (by the error function) or ``relu``."""
     epsilon: float
     """Added to a variance before its root is taken."""
     prefix: str = ""
-    """Before the names of all tensors; ``bert.`` in checkpoints that were trained with a head."""
+    """Before the names of all tensors; ``bert.`` in checkpoints trained with a head."""
 
     @property
     def names(self) -> LayerNames:
-        """What the parts of the attention are called."""
+        """The names of the parts of the attention."""
         return _LAYER_NAMES[self.family]
 
     def shapes(self) -> Iterator[tuple[str, tuple[int, ...]]]:
-        """Yield name and shape of each tensor that the graph needs; the prefix is not in the names."""
+        """Yield name and shape of each tensor that the graph needs, without the prefix."""
         width, inner, names = self.width, self.inner_width, self.names
         yield "embeddings.word_embeddings.weight", (self.vocabulary, width)
         yield "embeddings.position_embeddings.weight", (self.positions, width)
@@ -114,14 +114,14 @@ def _weight_and_bias(name: str, *shape: int) -> Iterator[tuple[str, tuple[int, .
 
 
 def read_transformer(folder: ModelFolder, *, has_weights: bool = True) -> TransformerConfig:
-    """Read what the model is, and check that its weights are those of such a model, all of them and no others.
+    """Read the configuration, and check that the weights are exactly those of such a model.
 
     Args:
         folder: the model, with its weights as safetensors.
-        has_weights: False: they are yet to come, and only the configuration is looked at.
+        has_weights: False if the weights are not there yet, so that only the configuration is checked.
 
     Raises:
-        NotBuildableError: it is another kind of model, or its weights do not fit its configuration.
+        NotBuildableError: it is another type of model, or its weights do not fit its configuration.
     """
     if not folder.is_plain:
         raise NotBuildableError(f"{folder.name} has more than a transformer and mean or cls pooling")
@@ -184,9 +184,9 @@ def _read_epsilon(content: Mapping[str, Any]) -> float:
 
 
 def _check_weights(folder: ModelFolder, config: TransformerConfig) -> TransformerConfig:
-    """Compare the header of the weights with the configuration; return this with the names' prefix.
+    """Compare the header of the weights with the configuration; return the configuration with the names' prefix.
 
-    Nothing is reserved by what the configuration says: a number that lies ends at the first tensor that is not there.
+    The configuration's numbers allocate nothing: a false one fails at the first tensor that is missing.
     """
     try:
         tensors = read_header(folder.weights)

@@ -1,7 +1,7 @@
 """Measure the engines on this machine, and remember the result.
 
-The result is void as soon as a library's version, the weights or the processor changes, and in doubt when a job
-runs far below it.
+The result becomes invalid when a library's version, the weights or the processor changes, and doubtful when a job runs
+far below it.
 """
 
 from __future__ import annotations
@@ -33,14 +33,14 @@ log = logging.getLogger(__name__)
 _FORMAT = 2  # 2: timed in turns
 _LIBRARIES = ("onnxruntime", "openvino", "sentence-transformers", "tokenizers", "torch", "transformers")
 _SECONDS = 0.6  # for each engine
-_SECONDS_ALONE = 0.2  # for one that has no rival
-_ROUNDS = 3  # at least, where several are compared
-_LONGEST = 2.0  # seconds, after which no further round is begun: a large model's round is long enough to count
-_HOPELESS = 2.0  # times as long for the texts of the comparison: a busy machine makes no such difference
-_MARGIN = 1.25  # so much faster must an engine be than one that suits the processor better
+_SECONDS_ALONE = 0.2  # for an engine without a rival
+_ROUNDS = 3  # at least, if several are compared
+_LONGEST = 2.0  # seconds, after which no further round begins: a large model's single round is long enough
+_HOPELESS = 2.0  # times as long for the comparison's texts: even a busy machine does not make such a difference
+_MARGIN = 1.25  # how much faster an engine must be than one that suits the processor better
 _DOUBTED_BELOW = 0.5  # of the measured speed
-_JUDGED_CHUNKS = 200  # work from which on a job's speed says something
-_BELIEVED_FOR = timedelta(hours=20)  # a nightly job may measure every night, not more often
+_JUDGED_CHUNKS = 200  # work from which on a job's speed is meaningful
+_BELIEVED_FOR = timedelta(hours=20)  # a nightly job may measure every night, but not more often
 
 
 @dataclass(frozen=True)
@@ -51,7 +51,7 @@ class Measurement:
     cosine_min: float
     cosine_mean: float
     chunks_per_second: float
-    """Chunks of 256 tokens, or of the window if that is smaller; 0 of an engine that does not pass."""
+    """Chunks of 256 tokens, or of the window if that is smaller; 0 for an engine that does not pass."""
     error: str = ""
 
     @property
@@ -65,7 +65,7 @@ class Trial:
     """All engines' results for one model."""
 
     measurements: tuple[Measurement, ...]
-    """Those that suit the processor best come first."""
+    """The engine that suits the processor best comes first."""
     reference_engine: str = ""
     reason: str = ""
     """Why there are no measurements."""
@@ -76,10 +76,10 @@ class Trial:
         return cls((), reason=reason)
 
     def choose(self, engine: str) -> str | None:
-        """Return the best that passes, of all (``auto``) or of one library's.
+        """Choose the best engine that passes, among all (``auto``) or one library's.
 
-        It is the one that suits the processor best, unless another is faster by a clear margin: a machine that is
-        busy with something else makes small differences by chance.
+        It is the one that suits the processor best, unless another is faster by a clear margin: on a machine that is
+        busy with other work, small differences are chance.
         """
         fits = [one for one in self.measurements if one.passes and (engine == "auto" or one.engine.startswith(engine))]
         fastest = max((one.chunks_per_second for one in fits), default=0.0)
@@ -123,10 +123,10 @@ def open_light_engine(
 
 
 def run_trial(folder: ModelFolder, key: str, prepared: PreparedModel, model_dir: Path) -> Trial:
-    """Measure how close to the reference, and how fast, each engine runs the model.
+    """Measure each engine's speed, and how close it is to the reference.
 
-    The engine that made the reference is not compared with it. An engine that takes far longer for the comparison than
-    the one that suits the processor best is not timed further: it cannot win.
+    The engine that made the reference is not compared with itself. If an engine takes far longer for the comparison
+    than the one that suits the processor best, it cannot win and is not timed further.
 
     Args:
         folder: the model.
@@ -149,7 +149,7 @@ def run_trial(folder: ModelFolder, key: str, prepared: PreparedModel, model_dir:
             parity = compare(embedder.embed(PARITY_TEXTS), prepared.reference)
             seconds[engine] = time.perf_counter() - start
             if seconds[engine] <= longest:
-                _run_full(embedder, _make_batch(embedder))  # the first time takes longer, or fails
+                _run_full(embedder, _make_batch(embedder))  # the first run takes longer, or fails
             measurements[engine] = Measurement(engine, parity.minimum, parity.mean, 0.0)
             if measurements[engine].passes:
                 passed[engine] = embedder
@@ -169,7 +169,7 @@ def run_trial(folder: ModelFolder, key: str, prepared: PreparedModel, model_dir:
 
 
 def _measure_speeds(passed: Mapping[str, TokenEmbedder], seconds: Mapping[str, float]) -> dict[str, float]:
-    """Chunks a second of the engines: timed where one may win, else by how long they took for the same texts."""
+    """The engines' chunks per second: timed if an engine may win, else derived from its time for the same texts."""
     if not passed:
         return {}
     first = next(iter(passed))
@@ -209,7 +209,7 @@ def read_trial(model_dir: Path, folder: ModelFolder, weights: str) -> Trial | No
         weights: the sha256 of its weights.
 
     Returns:
-        None if there is no result, it is torn or in doubt, or it is no longer valid.
+        None if there is no result, or it is damaged, doubtful or no longer valid.
     """
     content = read_json(model_dir / MEASURED_FILE)
     if content is None or content.get("is_doubtful") or content.get("valid_for") != _valid_for(folder, weights):
@@ -222,16 +222,16 @@ def read_trial(model_dir: Path, folder: ModelFolder, weights: str) -> Trial | No
 
 
 def doubt_trial(model_dir: Path, embedder: TokenEmbedder) -> None:
-    """Have the engines measured again at the next load, where one has run far below what was measured.
+    """Mark the result as doubtful if the engine ran far below it, so that the next load measures again.
 
-    Not within a day of the measurement: a machine that is busy every night would measure for ever.
+    Results less than 20 hours old are not doubted: a machine that is busy every night would measure forever.
 
     Args:
-        model_dir: where the result is remembered.
-        embedder: the engine after a job; one with little work says nothing.
+        model_dir: the model's folder in the cache.
+        embedder: the engine after a job; too little work says nothing.
 
     Raises:
-        OSError: the doubt cannot be written down.
+        OSError: the doubt cannot be written.
     """
     content = read_json(model_dir / MEASURED_FILE)
     if content is None or embedder.timed_tokens < _JUDGED_CHUNKS * CHUNK_TOKENS:
@@ -241,7 +241,7 @@ def doubt_trial(model_dir: Path, embedder: TokenEmbedder) -> None:
         age = datetime.now(UTC) - datetime.fromisoformat(content["measured_at"])
         measured = speeds[embedder.engine] * _chunk_tokens(embedder.max_tokens)
     except (KeyError, TypeError, ValueError):
-        return  # torn: it is measured anew in any case
+        return  # damaged: the next load measures in any case
     speed = embedder.timed_tokens / embedder.timed_seconds
     if speed < measured * _DOUBTED_BELOW and not timedelta(0) <= age < _BELIEVED_FOR:
         log.warning(
@@ -254,7 +254,7 @@ def doubt_trial(model_dir: Path, embedder: TokenEmbedder) -> None:
 
 
 def _candidates(folder: ModelFolder, prepared: PreparedModel) -> Iterator[str]:
-    """Yield the engines that could run the model, those first that suit the processor best."""
+    """Yield the engines that could run the model, the one that suits the processor best first."""
     if prepared.ir is not None and has_openvino():
         if has_bf16():
             yield "openvino-bf16"
@@ -264,13 +264,13 @@ def _candidates(folder: ModelFolder, prepared: PreparedModel) -> Iterator[str]:
 
 
 def _time_in_turns(embedders: Mapping[str, TokenEmbedder]) -> dict[str, float]:
-    """Return the chunks a second that each engine reaches with full batches, in its best round.
+    """Measure the chunks per second that each engine reaches with full batches, in its best round.
 
-    They take turns, so that what else runs on the machine slows down all of them.
+    The engines take turns, so that other load on the machine slows all of them.
     """
     batches = {engine: _make_batch(embedder) for engine, embedder in embedders.items()}
     best = dict.fromkeys(embedders, float("inf"))
-    # Alone, an engine is not compared: its speed only has to be known.
+    # A single engine is not compared: only its speed has to be known.
     min_rounds, seconds = (1, _SECONDS_ALONE) if len(embedders) == 1 else (_ROUNDS, _SECONDS * len(embedders))
     began, taken, rounds = time.perf_counter(), 0.0, 0
     while (rounds < min_rounds or taken < seconds) and taken < _LONGEST:
@@ -283,7 +283,7 @@ def _time_in_turns(embedders: Mapping[str, TokenEmbedder]) -> dict[str, float]:
 
 
 def _run_full(embedder: TokenEmbedder, batch: Batch) -> None:
-    """Run a batch as often as the engine works on at the same time."""
+    """Run a batch as many times as the engine computes at once."""
     for _ in embedder.forward([batch] * embedder.at_once):
         pass
 
@@ -291,7 +291,7 @@ def _run_full(embedder: TokenEmbedder, batch: Batch) -> None:
 def _make_batch(embedder: TokenEmbedder) -> Batch:
     tokens = _chunk_tokens(embedder.max_tokens)
     shape = (embedder.batch_tokens // tokens, tokens)
-    # Which tokens they are makes no difference to the speed.
+    # Token ids make no difference to the speed.
     return np.full(shape, 5, dtype=np.int64), np.ones(shape, dtype=np.int64)
 
 

@@ -1,1 +1,1 @@
-"""The index pipeline: scan, embed, publish; its estimate; clearing what it made."""
+"""The index pipeline: scan, embed, publish, forecast, and clear collections."""

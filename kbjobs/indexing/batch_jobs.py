@@ -1,7 +1,7 @@
-"""Embedding by the Batch API: what is missing goes out, the job gives its place to others, and looks again.
+"""Embed through the Batch API: missing passages are sent, the job gives way to others, and looks again later.
 
-All that must not be lost is in the ledger (see :mod:`kbjobs.store.api_batches`), whichever job has sent it: any run of
-the same source and model takes what open batches have brought, and buys nothing that is out.
+Everything that must not be lost is in the ledger (see :mod:`kbjobs.store.api_batches`), whichever job sent it: any run
+on the same source and model takes the results of open batches, and buys only passages that no open batch contains.
 """
 
 from __future__ import annotations
@@ -33,26 +33,27 @@ from kbjobs.store.ledger import Ledger
 from kbjobs.store.ledger_rows import IndexedModel, MissingText
 
 BATCH_TOKENS = 1_000_000
-"""Tokens of a batch, at most: a cent. The queue of a new account holds three of them, and what fails is small."""
+"""Tokens of a batch, at most: they cost a cent. A new account's queue holds three such batches, and a failure loses
+little."""
 
 MAX_OPEN = 50
 MAX_REFUSALS = 3
-LIMIT_SECONDS = 86_400.0  # for which the account's limit of tokens is believed
-TOKEN_LIMIT = "token_limit_exceeded"  # noqa: S105 — the code with which a batch fails whose tokens find no room
+LIMIT_SECONDS = 86_400.0  # for which the account's token limit is trusted
+TOKEN_LIMIT = "token_limit_exceeded"  # noqa: S105 — the code of a batch whose tokens exceed the queue
 FORGET_SECONDS = 2 * 86_400.0
-"""After which a batch that the server does not know is given up: its window of a day is long over."""
+"""Age at which a batch that the server does not know is given up: its window of a day is long over."""
 
 
 @dataclass(frozen=True, slots=True)
 class Batching:
-    """How a run is to go about batches: ``connect`` opens the API, ``sends`` is whether what is missing goes there."""
+    """How a run uses batches: ``connect`` opens the API; ``sends`` says whether missing passages are sent to it."""
 
     connect: Callable[[], BatchClient]
     sends: bool
 
 
 class Batches:
-    """The batches of one model in one run. A context: connections are closed at its end."""
+    """The batches of one model in one run. A context, which closes the connections at its end."""
 
     def __init__(
         self, context: Context, ledger: Ledger, model: IndexedModel, embedder: Embedder, bought: Usage, how: Batching
@@ -66,7 +67,7 @@ class Batches:
         self._under_way: dict[str, Sent] = {}
         self._has_ended = threading.Event()
         self._watcher = threading.Thread(target=self._watch, name="batches", daemon=True)
-        self._has_changed = False  # whether the last look has found anything but batches that are still under way
+        self._has_changed = False  # whether the last look found anything but batches in progress
 
     def __enter__(self) -> Self:
         self._watcher.start()
@@ -79,10 +80,10 @@ class Batches:
         self._watcher.join()
         self._client.close()
         if isinstance(error, TransientError):
-            self._context.check()  # it was given up because the job is to stop
+            self._context.check()  # the request was abandoned because the job must stop
 
     def _watch(self) -> None:
-        """Let no request wait to be repeated where the job is to stop."""
+        """Abandon requests that wait to be repeated if the job must stop."""
         while not self._has_ended.wait(LOOK):
             if self._context.is_stopping():
                 self._client.interrupt()
@@ -96,12 +97,12 @@ class Batches:
     # -- in ---------------------------------------------------------------------------------------
 
     def collect(self) -> None:
-        """Look at all that is out, and take what has ended.
+        """Look at all open batches, and take the results of those that have ended.
 
         Raises:
-            MissingRequirementError: key, money or the server of the batches is missing.
-            TransientError: the API cannot be asked now, or gives nothing back.
-            KbjobsError: it refuses the batches.
+            MissingRequirementError: the key, the money or the server of the batches is missing.
+            TransientError: the API does not answer now, or batches bring no vectors.
+            KbjobsError: the API refuses the batches.
         """
         self._find_unsent()
         self._under_way, self._has_changed = {}, False
@@ -132,7 +133,7 @@ class Batches:
             self._count_refusal(f"batch {sent.id} is {sent.status} and has brought nothing")
 
     def _take_failure(self, batch: OpenBatch, sent: Sent) -> None:
-        """A batch that failed as a whole has embedded nothing: its texts are missing again."""
+        """Handle a batch that failed as a whole: none of its texts was embedded, so they are missing again."""
         codes = {code for code, _ in sent.problems}
         says = "".join(self._client.quote(message) for _, message in sent.problems[:1])
         if TOKEN_LIMIT in codes:
@@ -161,7 +162,7 @@ class Batches:
             )
 
     def _find_unsent(self) -> None:
-        """Find out which batches were made whose names could not be noted any more."""
+        """Find batches that were created although their names could not be recorded."""
         batches = list_batches(self._ledger, self._model.key)
         unsent = [batch for batch in batches if batch.batch is None]
         asked = [batch for batch in unsent if batch.asked_at is not None]
@@ -183,7 +184,7 @@ class Batches:
                 self._sender.forget(batch.key)
 
     def _give_up_unknown(self, batch: OpenBatch) -> None:
-        """The server does not know a batch: it is another one, or another key, or it was very long ago."""
+        """Handle a batch that the server does not know: the server or the key has changed, or the batch is old."""
         if time.time() - batch.made_at < FORGET_SECONDS:
             since = datetime.fromtimestamp(batch.made_at).astimezone()
             raise MissingRequirementError(
@@ -198,15 +199,15 @@ class Batches:
     # -- out --------------------------------------------------------------------------------------
 
     def without_out(self, missing: Sequence[MissingText]) -> list[MissingText]:
-        """The texts that no batch is out for, and that have not failed in one for good."""
+        """Filter out texts that an open batch contains, or that failed in a batch for good."""
         out = texts_out(self._ledger, self._model.key)
         return [text for text in missing if text.text_hash not in out and text.text_hash not in self.failed]
 
     def send(self, missing: Sequence[MissingText]) -> None:
-        """Send what is missing and not out, as much as there is room for.
+        """Send missing texts that no batch contains, as many as there is room for.
 
         Raises:
-            NoBatchApiError, RefusedRequestError, TransientError: as of BatchSender.send.
+            NoBatchApiError, RefusedRequestError, TransientError: as :meth:`BatchSender.send` does.
         """
         for batch in list_batches(self._ledger, self._model.key):
             if batch.batch is None:
@@ -225,7 +226,7 @@ class Batches:
             self._under_way[key] = sent
 
     def _room(self) -> float:
-        """Tokens that the next batch may have; 0 where none is to be sent now."""
+        """The most tokens of the next batch; 0 if none may be sent now."""
         batches = list_batches(self._ledger, self._model.key)
         texts, tokens = sum(batch.texts for batch in batches), sum(batch.tokens for batch in batches)
         if self._state.is_held() or len(batches) >= MAX_OPEN or texts + MAX_REQUESTS > MAX_ENQUEUED:
@@ -233,7 +234,7 @@ class Batches:
         limit, since = json.loads(self._ledger.fact(self._limit_fact) or "[null, 0]")
         if limit is None or time.time() - since > LIMIT_SECONDS:
             return BATCH_TOKENS
-        # The API counts a little otherwise. With nothing out something is sent in any case.
+        # The API counts slightly differently. If no batch is open, something is sent in any case.
         room = limit * 0.95 - tokens
         return min(BATCH_TOKENS, room if batches else max(room, 1.0)) if room > limit / 4 or not batches else 0.0
 
@@ -242,7 +243,7 @@ class Batches:
         return f"batch limit {self._model.key}"
 
     def _learn_limit(self, batch: OpenBatch, message: str) -> None:
-        """Keep below the limit that the failure names: "Limit: 3,000,000 enqueued tokens"; else below half of this."""
+        """Learn the limit that the failure names, as in "Limit: 3,000,000 enqueued tokens"; else half of this batch."""
         found = re.search(r"Limit: ([0-9][0-9,]{0,20}) enqueued tokens", message)
         others = len(list_batches(self._ledger, self._model.key)) > 1
         if found:
@@ -256,7 +257,7 @@ class Batches:
     # -- waiting ----------------------------------------------------------------------------------
 
     def wait(self, missing: Sequence[MissingText], total: int) -> None:
-        """Raise JobWaits where texts that are missing are out, or are still to be sent."""
+        """Raise JobWaits if missing texts are in open batches, or are still to send."""
         out = texts_out(self._ledger, self._model.key)
         keys = {out[text.text_hash] for text in missing if text.text_hash in out}
         has_more = self.sends and bool(self.without_out(missing))
@@ -264,7 +265,7 @@ class Batches:
             self._give_way({"done": total - len(missing), "total": total, "batches": len(keys), "has_more": has_more})
 
     def wait_on(self, noted: dict[str, Any]) -> None:
-        """Raise JobWaits again where it was raised before, with what was noted, and nothing has happened since."""
+        """Raise JobWaits again with the same checkpoint if nothing has happened since."""
         if not self._has_changed and (self._state.is_held() or not noted["has_more"]):
             self._give_way(noted)
 
@@ -281,16 +282,21 @@ class Batches:
 
 
 def was_waiting(context: Context) -> bool:
-    """Whether the phase has raised JobWaits before, and goes on."""
+    """Whether the phase raised JobWaits before, and resumes now."""
     return isinstance(context.checkpoint, dict) and "batches" in context.checkpoint
 
 
 def look_again(context: Context, embedder: Embedder, how: Batching) -> None:
-    """Go on with a job that was waiting, without reading the source: raise JobWaits where it is to wait on.
+    """Resume a waiting job without reading the source: take results, and raise JobWaits if it must keep waiting.
+
+    Args:
+        context: the job's context, with the checkpoint from when it began to wait.
+        embedder: the embedder of the model.
+        how: how the run uses batches.
 
     Raises:
-        JobWaits: all batches are still under way.
-        KbjobsError: as of :meth:`Batches.collect`.
+        JobWaits: all batches are still in progress.
+        KbjobsError: as :meth:`Batches.collect` does.
     """
     ledger = Ledger(context.source.ledger)
     try:

@@ -1,8 +1,8 @@
-"""Sending passages in batches: each is written down first, and none is made twice.
+"""Send passages in batches: each batch is recorded first, and none is created twice.
 
-The order of a batch's life: its file is on disk, its row in the ledger, its file at the server, the batch made there,
-the server's name of it in the ledger. Who finds a row without that name, after a kill or an answer that did not come,
-waits a moment for what may still be on its way, and looks for the batch's key in the server's list before making it.
+A batch's life in order: its file is on disk, its row in the ledger, its file at the server, the batch created there,
+the server's name of it in the ledger. If a row has no such name, after a kill or a missing answer, the sender waits for
+requests that may still be on their way, and searches the server's list for the batch's key before it creates it.
 """
 
 from __future__ import annotations
@@ -33,13 +33,13 @@ from kbjobs.system.crashpoints import crash_point
 from kbjobs.system.files import atomic_write
 
 TRIES = 5
-"""How often a batch is tried to be made, after errors that may pass."""
+"""How often creating a batch is tried after transient errors."""
 
 PAGE = 500  # texts read from the ledger at a time
 
 
 class BatchSender:
-    """Sends the batches of one model from one ledger; ``settle`` is the seconds in which a lost request arrives."""
+    """Sends the batches of one model from one ledger. ``settle``: seconds within which a lost request still arrives."""
 
     def __init__(
         self, context: Context, ledger: Ledger, client: BatchClient, model_key: str, model_name: str, settle: float
@@ -50,7 +50,7 @@ class BatchSender:
         self._is_tidy = False
 
     def plan(self, texts: Sequence[MissingText], max_tokens: float) -> OpenBatch:
-        """Write down a batch of the first texts, as many as it may have; one at least. Nothing is sent."""
+        """Record a batch of the first texts, as many as fit, but at least one. Nothing is sent."""
         if not self._is_tidy:
             self._tidy()
         key = uuid.uuid4().hex
@@ -68,7 +68,7 @@ class BatchSender:
         return batch
 
     def path(self, key: str) -> Path:
-        """Where a batch's file lies."""
+        """The path of a batch's file."""
         return self.folder / f"{key}.jsonl"
 
     def _lines(self, texts: Sequence[MissingText]) -> Iterator[tuple[bytes, MissingText]]:
@@ -78,7 +78,7 @@ class BatchSender:
                 yield write_request(text.text_hash, content, self._model_name), text
 
     def _tidy(self) -> None:
-        """Remove what a kill has left of batches of which nothing is known."""
+        """Remove files of unknown batches, left by a kill."""
         self.folder.mkdir(mode=0o700, exist_ok=True)
         known = {batch.key for batch in list_batches(self.ledger, self._model_key)}
         for path in self.folder.iterdir():
@@ -89,11 +89,11 @@ class BatchSender:
     # -- out --------------------------------------------------------------------------------------
 
     def send(self, batch: OpenBatch) -> Sent | None:
-        """See to it that the batch is made at the server, once; None where there is nothing to make it of.
+        """Make sure that the batch is created at the server, once; None if there is no file to create it from.
 
         Raises:
             NoBatchApiError: the server has no Batch API; the batch is forgotten.
-            RefusedRequestError: the API does not take it.
+            RefusedRequestError: the API refuses the batch.
             TransientError: no answer, or one that says to try again, after all repetitions.
         """
         file, asked_at, failure = batch.file, batch.asked_at, TransientError("the batch could not be made")
@@ -126,18 +126,18 @@ class BatchSender:
             if not is_old:
                 self.forget(batch.key)
                 raise NoBatchApiError
-            # The file is of another day: the server keeps none for ever.
+            # An old file may be gone: the server keeps none forever.
             file, is_old = None, False
             note_file(self.ledger, batch.key, None)
         raise failure
 
     def _look_for(self, batch: OpenBatch, asked_at: float, tries: int) -> Sent | None:
-        """The batch at the server, if something that was sent before has arrived."""
+        """Find the batch at the server, in case an earlier request arrived."""
         self.wait_out(asked_at, 2.0**tries)
         return self.client.find([batch.key], batch.made_at).get(batch.key)
 
     def _bring_up(self, batch: OpenBatch, was_asked: bool) -> str | None:
-        """The server's name of the batch's input, which is sent where it is not there; None without one to send."""
+        """Return the server's name of the batch's input, uploading it if needed; None if there is no file to upload."""
         path = self.path(batch.key)
         if not path.exists():
             return None
@@ -149,19 +149,19 @@ class BatchSender:
         return file
 
     def note(self, batch: OpenBatch, sent: Sent) -> Sent:
-        """Note what the server calls a batch."""
+        """Record the server's name of a batch."""
         note_batch(self.ledger, batch.key, sent.id, sent.file)
         crash_point("batch.noted")
         self._context.log.info("batch %s: %d passages, %d tokens", sent.id, batch.texts, batch.tokens)
         return sent
 
     def wait_out(self, asked_at: float, factor: float = 1.0) -> None:
-        """Wait until what was sent at a moment has surely arrived, if it ever does."""
+        """Wait until a request sent at that moment has arrived, if it ever does."""
         pause = self._settle * factor
         sleep(min(pause, max(0.0, asked_at + pause - time.time())), self._context.check)
 
     def forget(self, key: str) -> None:
-        """Forget a batch, and remove what of it lies here."""
+        """Forget a batch, and remove its local files."""
         close_batch(self.ledger, key)
         crash_point("batch.closed")
         for path in self.folder.glob(f"{key}.*"):

@@ -1,4 +1,4 @@
-"""What a job has to remember of its batches from one look to the next: a fact of the ledger."""
+"""What a job remembers about its batches from one look to the next: a fact of the ledger."""
 
 from __future__ import annotations
 
@@ -9,29 +9,28 @@ from dataclasses import asdict, dataclass, field
 from kbjobs.store.ledger import Ledger
 
 LONGEST = 30
-"""The longest pause between two looks, in first pauses: five minutes, as the setting comes."""
+"""The longest pause between two looks, as a multiple of the first pause: five minutes with the default setting."""
 
 TRIES = 5
-"""How often a passage is sent whose request fails for a transient reason, before it counts as one that cannot be
-embedded."""
+"""How often a passage is sent whose request fails for a transient reason, before it counts as failed for good."""
 
 
 def state_name(model_key: str, job_id: int) -> str:
-    """The name of the fact."""
+    """The fact's name."""
     return f"batches {model_key} {job_id}"
 
 
 @dataclass
 class BatchState:
-    """Of one job: what is to be waited for, and what has failed.
+    """The state of one job's batches: what it waits for, and what has failed.
 
     Attributes:
-        looks: in a row that have found nothing new.
-        refusals: batches in a row that the server refused as a whole.
-        held_until: before that nothing is sent, since the account's queue is full; seconds since 1970.
-        holds: in a row.
+        looks: looks in a row that found nothing new.
+        refusals: batches in a row that brought nothing.
+        held_until: nothing is sent before, since the account's queue is full; seconds since 1970.
+        holds: such delays in a row.
         failed: passages that cannot be embedded, by hash.
-        tries: how often a passage's request has failed for a transient reason, by hash.
+        tries: how often a passage's request failed for a transient reason, by hash.
     """
 
     name: str
@@ -44,28 +43,34 @@ class BatchState:
 
     @classmethod
     def read(cls, ledger: Ledger, model_key: str, job_id: int) -> BatchState:
-        """What the job has noted."""
+        """Read the job's state from the ledger; a new one if there is none.
+
+        Args:
+            ledger: the source's ledger.
+            model_key: the key of the model.
+            job_id: the job.
+        """
         name = state_name(model_key, job_id)
         noted = json.loads(ledger.fact(name) or "{}")
         return cls(name, **{**noted, "failed": set(noted.get("failed", ()))})
 
     @property
     def failures(self) -> int:
-        """How much is known of what has failed: it only grows."""
+        """A count of all known failures, which only grows."""
         return len(self.failed) + sum(self.tries.values())
 
     def fact(self) -> tuple[str, str]:
-        """As the ledger keeps it."""
+        """The state as a fact of the ledger: name and value."""
         values = asdict(self) | {"failed": sorted(self.failed)}
         del values["name"]
         return self.name, json.dumps(values)
 
     def save(self, ledger: Ledger) -> None:
-        """Put it on disk."""
+        """Write the state to the ledger."""
         ledger.set_fact(*self.fact())
 
     def pause(self, first: float) -> float:
-        """Seconds until the next look, more after each that finds nothing."""
+        """Return the seconds until the next look, longer after each look that finds nothing."""
         pause = first * min(LONGEST, 2.0**self.looks)
         self.looks = min(self.looks + 1, LONGEST)
         held = self.held_until - time.time()
@@ -77,11 +82,11 @@ class BatchState:
         self.holds += 1
 
     def is_held(self) -> bool:
-        """Whether nothing is to be sent now."""
+        """Whether nothing may be sent now."""
         return time.time() < self.held_until
 
     def count_failure(self, text_hash: str) -> bool:
-        """Count a request that has failed for a transient reason; returns whether its passage is to be sent again."""
+        """Count a request that failed for a transient reason. Returns whether to send its passage again."""
         self.tries[text_hash] = self.tries.get(text_hash, 0) + 1
         if self.tries[text_hash] < TRIES:
             return True

@@ -1,4 +1,4 @@
-"""Taking what a batch has brought: vectors into the ledger, failures noted, the rest missing again; then tidying."""
+"""Take a batch's results: vectors go to the ledger, failures are recorded, the rest is missing again; then tidy up."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ from kbjobs.system.crashpoints import crash_point
 COMMIT = 500
 """Vectors that are committed together."""
 
-SPARE_LINES = 1_000  # that a file of results may have beyond those that were asked for
+SPARE_LINES = 1_000  # that a result file may have beyond the requests
 
 
 class BatchTaker:
@@ -37,12 +37,12 @@ class BatchTaker:
         self._sender, self._state, self._usage = sender, state, usage
 
     def take(self, batch: OpenBatch, sent: Sent) -> int:
-        """Take all that an ended batch has brought, and be done with it; returns how many vectors that are.
+        """Take all results of an ended batch and close it. Returns the number of vectors.
 
         Raises:
-            MissingRequirementError: its requests failed for want of money or access; what came is kept.
-            BadAnswerError: it has brought nothing but refusals.
-            TransientError: its files cannot be read now; it is kept for the next time.
+            MissingRequirementError: its requests failed for lack of money or access; the vectors received are kept.
+            BadAnswerError: it brought nothing but refusals.
+            TransientError: its files cannot be read now; the batch is kept for the next time.
         """
         awaited = texts_of(self._ledger, batch.key)
         problem: KbjobsError | None = None
@@ -66,7 +66,7 @@ class BatchTaker:
         self._sender.forget(batch.key)
 
     def _take_vectors(self, batch: OpenBatch, sent: Sent, awaited: dict[str, int], refused: list[BatchLine]) -> int:
-        """Commit the vectors of the output file; ``awaited`` keeps what is not in it."""
+        """Commit the vectors of the output file; ``awaited`` keeps the texts that are not in it."""
         rows: list[tuple[str, bytes]] = []
         tokens, gained = 0, 0
 
@@ -95,7 +95,7 @@ class BatchTaker:
     def _sort(
         self, batch: OpenBatch, sent: Sent, awaited: dict[str, int], refused: list[BatchLine], gained: int
     ) -> KbjobsError | None:
-        """Note what failed for good and what for a transient reason; returns the error with which the job is to end."""
+        """Record permanent and transient failures. Returns the error that ends the job, if any."""
         problem: KbjobsError | None = None
         asked = len(awaited) + len(refused)
         transient: list[BatchLine] = []
@@ -111,13 +111,13 @@ class BatchTaker:
             return problem or BadAnswerError(
                 f"it refused all {len(refused)} passages of a batch{self._client.quote(refused[0].says)}"
             )
-        # Where nothing at all came back it is not the passages' fault, and says nothing of them.
+        # If nothing at all came back, the passages are not to blame, and nothing is learned about them.
         blamed = transient if gained or len(transient) < REFUSED_IN_A_ROW else []
         self._note_failures(sent, blamed, refused, awaited)
         return problem
 
     def _find_wanting(self, line: BatchLine, sent: Sent) -> KbjobsError | None:
-        """What the account wants, money or access, where that is why a text was not embedded; else None."""
+        """Return the error for missing money or access if that kept a text from being embedded; else None."""
         if line.outcome is Outcome.NO_MONEY:
             says = self._client.quote(line.says)
             return MissingRequirementError(f"the OpenAI account has no money left{says}", ADD_MONEY)
@@ -131,7 +131,7 @@ class BatchTaker:
     def _note_failures(
         self, sent: Sent, transient: list[BatchLine], refused: list[BatchLine], unanswered: dict[str, int]
     ) -> None:
-        """Count in the state, and tell in the log, the passages that were not embedded."""
+        """Count the passages that were not embedded in the state, and log them."""
         log = self._context.log
         for line in transient:
             if not self._state.count_failure(line.text_hash):
@@ -142,13 +142,13 @@ class BatchTaker:
             log.warning("not embedded: passage %s%s", line.text_hash, self._client.quote(line.says))
             self._state.failed.add(line.text_hash)
         if sent.status == "completed":
-            for text_hash in unanswered:  # of which the files say nothing, or nothing that can be read
+            for text_hash in unanswered:  # texts with no readable line in the files
                 self._state.count_failure(text_hash)
         if unanswered:
             log.warning("batch %s is %s; %d of its passages have no answer", sent.id, sent.status, len(unanswered))
 
     def _lines(self, batch: OpenBatch, file: str | None, kind: str, awaited: dict[str, int]) -> Iterator[BatchLine]:
-        """The lines of a file of results that answer for a text which is awaited; others are counted in the log."""
+        """Yield the lines of a result file that answer for an awaited text; other lines are counted in the log."""
         if file is None:
             return
         path = self._sender.folder / f"{batch.key}.{kind}"
@@ -181,7 +181,7 @@ class BatchTaker:
 
 
 def _read_lines(path: Path) -> Iterator[bytes]:
-    """The lines of a file; one that is too long comes in pieces, which nobody can read."""
+    """Yield the lines of a file; a line that is too long comes in pieces, which are unreadable."""
     with path.open("rb") as file:
         while line := file.readline(LINE_BYTES):
             if line.strip():

@@ -1,4 +1,4 @@
-"""Removing collections from the disk and, where asked for, their vectors from the ledger."""
+"""Remove collections from the disk and, on request, their vectors from the ledger."""
 
 from __future__ import annotations
 
@@ -20,7 +20,13 @@ VECTORS = (0.5, 1.0)
 
 
 def clear_source(context: Context, dimension: int | None, purge: bool) -> PhaseResult:
-    """Clear the collections of a dimension, or all. The caller holds the source's lock."""
+    """Clear the collections of a dimension, or all. The caller holds the source's lock.
+
+    Args:
+        context: the job's context.
+        dimension: the dimension of the models to clear; None for all.
+        purge: also delete their vectors from the ledger.
+    """
     source = context.source
     counts = {"collections": 0, "records": 0, "freed_bytes": 0, "vectors_kept": 0, "vectors_deleted": 0}
     is_freed = True
@@ -76,7 +82,8 @@ def _purge(context: Context, ledger: Ledger, model: int) -> int:
 
 
 def _clear_orphans(context: Context, vectors: Path, keys: set[str]) -> tuple[int, int]:
-    """Remove what lies beside the collections and belongs to no model; returns how many entries and bytes."""
+    """Remove entries next to the collections that belong to no model. Returns the number of entries, and the bytes
+    freed."""
     known = {path.name for key in keys for path in WorkingCopy(vectors / key).directories()}
     number = freed = 0
     for path in sorted(vectors.iterdir()) if vectors.is_dir() else []:

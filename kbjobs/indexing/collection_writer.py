@@ -1,4 +1,4 @@
-"""Writing a collection while the next passages are being embedded."""
+"""Write a collection while the next passages are being embedded."""
 
 from __future__ import annotations
 
@@ -17,20 +17,20 @@ from kbjobs.vectors.indexed import Indexed
 from kbjobs.vectors.server_copies import MAX_IN_PLACE
 
 LOOK = 0.02
-"""Seconds after which a writer without time looks whether it has some."""
+"""Seconds after which a writer without time checks again."""
 
 
 class CollectionWriter:
     """Copies records into the working copy of a collection while the next ones are being embedded.
 
-    The ledger is the truth: where Chroma fails, writing ends with a warning, and publishing makes the
-    collection whole from the ledger.
+    The ledger is the truth: if Chroma fails, writing ends with a warning, and publishing completes the collection from
+    the ledger.
 
     Args:
-        indexed: whose collection is written.
-        changed: about how many records.
-        log: told of a failure.
-        may_write: whether there is time for it now. Where there is none for long, records are left to publishing.
+        indexed: the model whose collection is written.
+        changed: the approximate number of records.
+        log: receives failures.
+        may_write: whether there is time for writing now. If there is none for long, records are left to publishing.
     """
 
     def __init__(self, indexed: Indexed, changed: int, log: logging.Logger, may_write: Callable[[], bool]) -> None:
@@ -41,7 +41,7 @@ class CollectionWriter:
             self._copies.begin(empty=False)
             if self._copies.is_in_place and changed > MAX_IN_PLACE * indexed.ledger.count_texts(indexed.profile):
                 self._copies.begin(empty=True)
-            # What changes in a live collection is written at the end, all at once.
+            # Changes of a live collection are written at the end, all at once.
             self._is_given_up = self._copies.is_in_place
         except ServerAwayError as error:
             log.warning("%s; its collection is written at the end", error.message)
@@ -61,7 +61,7 @@ class CollectionWriter:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         if kind is not None and not self._may_write():
-            self._is_given_up = True  # a run that goes on writes what is missing
+            self._is_given_up = True  # the resumed run writes the missing records
         self._is_complete.set()
         self._queue.put(None)
         self._thread.join()
@@ -69,7 +69,7 @@ class CollectionWriter:
             self._indexed.server.close()
 
     def put(self, records: list[Record]) -> None:
-        """Hand over records; waits where the writer is far behind, or leaves them out where it has no time."""
+        """Hand over records. Waits if the writer is far behind, or skips them if it has no time."""
         if self._is_given_up:
             return
         self._is_awaited = self._may_write()
@@ -81,11 +81,11 @@ class CollectionWriter:
             self._is_awaited = False
 
     def _has_time(self) -> bool:
-        # Who waits in put() sends nothing meanwhile, so that may_write() might never be true again.
+        # A caller that waits in put() sends no requests meanwhile, so may_write() might never become true again.
         return self._is_awaited or self._may_write()
 
     def _gather(self) -> list[Record] | None:
-        """The records that wait, up to what is quickest to write at once; None when there will be no more."""
+        """Collect waiting records, up to the size that is quickest to write; None when no more will come."""
         if self._is_ending:
             return None
         gathered: list[Record] = []
@@ -109,7 +109,7 @@ class CollectionWriter:
                         continue
                     collection.upsert(records)
                     crash_point("collection.upserted")
-        except Exception as error:  # noqa: BLE001 — whatever it is, the embedding goes on and publishing heals
+        except Exception as error:  # noqa: BLE001 — whatever it is, embedding continues and publishing repairs the collection
             self._log.warning(
                 "the working copy of the collection cannot be written now (%s); it is brought up to date at the end",
                 error,

@@ -1,4 +1,4 @@
-"""Giving back what a source takes on the disk and does not need."""
+"""Free disk space that a source takes but does not need."""
 
 from __future__ import annotations
 
@@ -18,12 +18,12 @@ from kbjobs.vectors.exact import MENDING
 from kbjobs.vectors.indexed import Collections
 from kbjobs.vectors.sync import recover_and_publish
 
-MIN_CHURN = 0.1  # deleted records, as a share of those there are, for which a collection is built anew
+MIN_CHURN = 0.1  # deleted records, as a share of the existing ones, from which a collection is rebuilt
 
 
 @dataclass(frozen=True, slots=True)
 class CompactedPart:
-    """What a part of a source takes on the disk, in bytes: the ledger, the vectors, the frontier, the words."""
+    """The disk space of one part of a source, in bytes: the ledger, the vectors, the frontier, or the words."""
 
     name: str
     before_bytes: int
@@ -32,7 +32,7 @@ class CompactedPart:
 
 @dataclass(frozen=True, slots=True)
 class Compacted:
-    """What a source took on the disk before, and takes now, in bytes; ``rebuilt`` names models."""
+    """The disk space of a source before and after, in bytes; ``rebuilt`` names models."""
 
     source: str
     parts: tuple[CompactedPart, ...]
@@ -40,25 +40,25 @@ class Compacted:
 
     @property
     def before_bytes(self) -> int:
-        """All of it before."""
+        """All parts before."""
         return sum(part.before_bytes for part in self.parts)
 
     @property
     def after_bytes(self) -> int:
-        """All of it now."""
+        """All parts now."""
         return sum(part.after_bytes for part in self.parts)
 
     def as_dict(self) -> dict[str, Any]:
-        """As the JSON that ``--json`` prints."""
+        """The result as the JSON that ``--json`` prints."""
         sums = {"before_bytes": self.before_bytes, "after_bytes": self.after_bytes}
         return {**asdict(self), **sums, "freed_bytes": self.before_bytes - self.after_bytes}
 
 
 def compact_source(source: SourceFolder, collections: Collections) -> Compacted:
-    """Remove what unfinished rebuilds have left, write SQLite files anew, and collections with many deleted records.
+    """Remove leftovers of rebuilds, rewrite SQLite files, and rebuild collections with many deleted records.
 
-    The caller holds the source's lock. A kill at any point loses nothing, and the next call goes on. Raises
-    UnavailableError where the disk has no room for a step; what was done before stays done.
+    The caller holds the source's lock. A kill at any point loses nothing, and the next call resumes. Raises
+    UnavailableError if the disk has no room for a step; earlier steps stay done.
     """
     before = _measure(source)
     rebuilt: list[str] = []
@@ -100,7 +100,7 @@ def _measure(source: SourceFolder) -> dict[str, int]:
 
 
 def _file_bytes(path: Path) -> int:
-    """What an SQLite file takes with its log and what was begun beside it."""
+    """Sum the disk space of an SQLite file, its log and temporary files next to it."""
     return sum(file.lstat().st_blocks * 512 for file in path.parent.glob(path.name + "*") if file.is_file())
 
 

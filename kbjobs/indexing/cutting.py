@@ -1,4 +1,4 @@
-"""How an index job is to go about a source: what it reads and cuts anew, and for which profile."""
+"""Choose how an index job treats a source: what it rereads and cuts again, and for which profile."""
 
 from __future__ import annotations
 
@@ -15,9 +15,10 @@ from kbjobs.store.profiles import OlderCut, Profile, find_older_cut, profile_of
 
 @dataclass(frozen=True, slots=True)
 class IndexOptions:
-    """``force`` embeds everything again; ``recut`` reads and cuts everything again, and embeds what comes out new.
+    """Options of an index job.
 
-    ``keeps_cut``: passages that an older version has cut stay as they are, unless ``recut`` asks for others.
+    ``force`` embeds everything again; ``recut`` rereads and cuts everything, and embeds new passages. ``keeps_cut``:
+    passages cut by an older version stay unchanged, unless ``recut`` is set.
     """
 
     force: bool = False
@@ -28,14 +29,22 @@ class IndexOptions:
 
     @property
     def scope(self) -> ScanScope:
-        """How much of the source the scan of the job takes up."""
+        """How much of the source the job's scan covers."""
         return ScanScope(self.force or self.recut, self.limit, self.allow_delete)
 
 
 def choose_profile(
     ledger: Ledger, model_key: str, tokens: TokenCounter, max_tokens: int, options: IndexOptions
 ) -> Profile:
-    """For what the passages of a model are cut: as they were by an older version where they are to stay so."""
+    """Choose the profile for cutting a model's passages: the older version's if its cut is kept, else the newest.
+
+    Args:
+        ledger: the source's ledger.
+        model_key: the key of the model.
+        tokens: the model's token counter.
+        max_tokens: the window that passages are cut for.
+        options: the job's options.
+    """
     newest = Profile(tokens.identity, max_tokens, CUTTING_VERSION)
     current = profile_of(ledger, model_key)
     if options.keeps_cut and not options.recut and current is not None and current.is_older_than(newest):
@@ -44,7 +53,7 @@ def choose_profile(
 
 
 def describe_recut(ledger: Ledger, model: str) -> str:
-    """Why a job embeds more than was left to do: the passages are cut anew. '' where no older version has cut them."""
+    """Explain why a job embeds more than is missing: an older version cut the passages. '' if none did."""
     older = find_older_cut(ledger, model, CUTTING_VERSION)
     if older is None:
         return ""
@@ -55,13 +64,13 @@ def describe_recut(ledger: Ledger, model: str) -> str:
 
 
 def find_kept(ledger: Ledger, model: str) -> OlderCut | None:
-    """The passages of a model, by its name, that an older version has cut; None also where that was told before."""
+    """Find the passages of a model, by its name, that an older version cut; None also if a person was told before."""
     older = find_older_cut(ledger, model, CUTTING_VERSION)
     return None if older is None or ledger.fact(_told(older)) else older
 
 
 def find_kept_cut(path: Path, model: str) -> OlderCut | None:
-    """As :func:`find_kept`, of the ledger at a path; from now on it counts as told."""
+    """Do the same as :func:`find_kept` with the ledger at a path, and record that a person was told."""
     ledger = Ledger(path)
     try:
         older = find_kept(ledger, model)

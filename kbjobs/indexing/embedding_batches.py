@@ -1,4 +1,4 @@
-"""Embedding batch by batch, several at a time where the embedder gains by it; nothing that was bought is lost."""
+"""Embed batch by batch, several at a time if the embedder gains by it; every vector that was paid for is kept."""
 
 from __future__ import annotations
 
@@ -19,8 +19,8 @@ if TYPE_CHECKING:
 
     Vectors = NDArray[float32]
 
-POLL_SECONDS = 0.2  # between two looks whether to stop, while answers are awaited
-MAX_AT_ONCE = 1_000  # calls, whatever the embedder would take
+POLL_SECONDS = 0.2  # between two checks of whether to stop, while answers are awaited
+MAX_AT_ONCE = 1_000  # calls, even if the embedder would take more
 
 Batch = list[MissingText]
 Keep = Callable[[Sequence[MissingText], "Vectors"], None]
@@ -28,10 +28,10 @@ Keep = Callable[[Sequence[MissingText], "Vectors"], None]
 
 
 class BatchEmbedding:
-    """Embeds batches of texts and hands each batch's vectors on as soon as they are there.
+    """Embeds batches of texts and hands over each batch's vectors as soon as they are there.
 
-    A batch in which a text fails is halved until the text stands alone: the others are embedded. When the phase
-    is to stop, or anything fails, no batch is begun any more, and those under way are awaited and kept.
+    If a text fails, its batch is halved until the text is alone, so that the others are embedded. If the phase must
+    stop, or anything fails, no further batch begins; the results of batches under way are awaited and kept.
     """
 
     def __init__(
@@ -50,7 +50,7 @@ class BatchEmbedding:
         self._read, self._keep = read, keep
 
     def run(self, on_done: Callable[[int], None]) -> None:
-        """Embed all; ``on_done`` is told of so many more texts that are done with, and may raise to stop."""
+        """Embed all texts; ``on_done`` gets the number of further texts that are finished, and may raise to stop."""
         if self._embedder.in_flight > 1:
             self._run_concurrently(on_done)
             return
@@ -60,12 +60,12 @@ class BatchEmbedding:
             on_done(self._commit(batch, partial(self._embedder.embed, texts)))
 
     def _next(self) -> Batch | None:
-        """The next batch, made only now: its size may depend on the answers so far. None at the end."""
+        """Return the next batch, made only now, since its size may depend on the answers so far; None at the end."""
         return self._halves.popleft() if self._halves else next(self._batches, None)
 
     def _run_concurrently(self, on_done: Callable[[int], None]) -> None:
         running: dict[Future[Vectors], Batch] = {}
-        # A thread is made for a call when none is idle: there are never more than calls at a time.
+        # The pool makes a thread only if none is idle, so there are never more threads than simultaneous calls.
         with ThreadPoolExecutor(MAX_AT_ONCE, thread_name_prefix="embed") as pool:
             try:
                 while True:
@@ -80,15 +80,18 @@ class BatchEmbedding:
                     self._context.check()
             except BaseException as error:  # noqa: BLE001 — raised below
                 ended = error
-            # Outside the handler: an error found here would carry the one that was given up as its context.
+            # Outside the handler: otherwise an error raised here would carry the abandoned request's error as its
+            # context.
             self._embedder.interrupt()
             cause = self._drain(running)
         raise cause if isinstance(ended, GivenUpError) and cause is not None else ended
 
     def _drain(self, running: dict[Future[Vectors], Batch]) -> Exception | None:
-        """Keep what is still on its way. Its errors are no news: the phase is ending with one already.
+        """Keep the vectors of batches under way.
 
-        Returns the first that is not of a request that was given up: the cause, where the phase ends with such a one.
+        Their errors are only logged, since the phase ends with an error already.
+        Returns the first error that is not of an abandoned request: it is the cause if the phase ends with such a
+        request.
         """
         cause: Exception | None = None
         while running:
@@ -96,13 +99,13 @@ class BatchEmbedding:
                 batch = running.pop(future)
                 try:
                     self._commit(batch, future.result)
-                except Exception as error:  # noqa: BLE001 — the next ones may be kept all the same
+                except Exception as error:  # noqa: BLE001 — later batches may still be kept
                     self._context.log.warning("%d texts that were on their way have no vectors: %s", len(batch), error)
                     cause = cause or (None if isinstance(error, GivenUpError) else error)
         return cause
 
     def _commit(self, batch: Batch, result: Callable[[], Vectors]) -> int:
-        """Take a batch's vectors; returns how many of its texts are done with, well or not."""
+        """Commit a batch's vectors. Returns how many of its texts are finished, embedded or failed."""
         try:
             self._keep(batch, result())
         except EmbeddingError as error:

@@ -1,7 +1,7 @@
-"""How far a sync to Pinecone has come: what is there, though a listing may not show it yet.
+"""The progress of a sync to Pinecone: the records sent, which a listing may not show yet.
 
-The records that a source is to have stand in order. What was sent is remembered as spans of that order: requests are
-filled in it, and what lies between two records of one request is there already. So it is a handful of numbers.
+A source's wanted records are in order. The records sent are remembered as spans of that order: requests are filled in
+order, and records between two records of one request are there already. So a few numbers suffice.
 """
 
 from __future__ import annotations
@@ -17,7 +17,8 @@ from kbjobs.vectors.pinecone_diff import WantedRecords
 class SyncProgress:
     """A job's progress over all of its attempts.
 
-    ``plan`` are the four numbers that its first attempt found; ``spans`` are first and last place of what was sent.
+    ``plan``: the four numbers that its first attempt found; ``spans``: first and last place of each run of sent
+    records.
     """
 
     target: str
@@ -31,15 +32,21 @@ class SyncProgress:
 
     @classmethod
     def read(cls, checkpoint: Any, target: str, wanted: WantedRecords) -> SyncProgress | None:
-        """That of an earlier attempt; None where there is none, or it was about something else."""
+        """Read the progress of an earlier attempt; None if there is none, or if its target or state differs.
+
+        Args:
+            checkpoint: the job's checkpoint.
+            target: the index and namespace.
+            wanted: the records that the source should have there.
+        """
         if not isinstance(checkpoint, dict) or set(checkpoint) != {one.name for one in fields(cls)}:
-            return None  # another version has written it
+            return None  # from another version of kbjobs
         if checkpoint["target"] != target or checkpoint["state"] != wanted.state:
             return None
         return cls(**{**checkpoint, "spans": [(low, high) for low, high in checkpoint["spans"]]})
 
     def as_dict(self) -> dict[str, Any]:
-        """The checkpoint."""
+        """The progress as a checkpoint."""
         return asdict(self)
 
     def sent(self, wanted: WantedRecords) -> set[str]:
@@ -47,7 +54,13 @@ class SyncProgress:
         return {name for low, high in self.spans for name in wanted.names[low : high + 1]}
 
     def note_sent(self, wanted: WantedRecords, first: str, after: str | None) -> None:
-        """Remember a request: the first id in it, and the first of the next one (None: it was the last)."""
+        """Record a request that was answered.
+
+        Args:
+            wanted: the records that the source should have there.
+            first: the first id in the request.
+            after: the first id in the next request; None if it was the last.
+        """
         low = bisect_left(wanted.names, first)
         high = (len(wanted.names) if after is None else bisect_left(wanted.names, after)) - 1
         merged: list[tuple[int, int]] = []

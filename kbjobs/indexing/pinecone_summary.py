@@ -1,4 +1,4 @@
-"""What a sync with Pinecone costs, and what came of it."""
+"""The cost of a sync with Pinecone, and its result."""
 
 from __future__ import annotations
 
@@ -15,12 +15,12 @@ from kbjobs.vectors.pinecone_diff import PineconeDiff, WantedRecords
 from kbjobs.vectors.pinecone_index import PineconeIndex
 from kbjobs.vectors.pinecone_records import passage_of, stored_bytes, write_metadata, write_units
 
-TYPICAL_METADATA = 1500  # bytes, where there is none to be weighed
+TYPICAL_METADATA = 1500  # bytes, if there are no records to weigh
 
 
 @dataclass(frozen=True, slots=True)
 class SyncedSource:
-    """What a source's ledger wants of the index."""
+    """What a source's ledger wants in the index."""
 
     ledger: Ledger
     model: IndexedModel
@@ -34,8 +34,8 @@ class SyncedSource:
 class Seen:
     """What the index shows after a sync.
 
-    ``others``: records of others; ``unseen``: not shown yet of what was sent; ``lingering``: still shown of what was
-    deleted.
+    ``others``: records of other sources; ``unseen``: sent records that are not shown yet; ``lingering``: deleted
+    records that are still shown.
     """
 
     others: int
@@ -44,7 +44,7 @@ class Seen:
 
 
 def weigh(source: SyncedSource, diff: PineconeDiff) -> tuple[int, int, int]:
-    """What sending would cost in write units, how many texts would be cut, and the bytes of a record on average."""
+    """Compute the write units of sending, the number of texts that would be cut, and the mean bytes of a record."""
     names = {passage_of(name): name for name in diff.to_write}
     model = source.model
     total = cut = 0
@@ -61,11 +61,11 @@ def weigh(source: SyncedSource, diff: PineconeDiff) -> tuple[int, int, int]:
 def make_result(
     context: Context, index: PineconeIndex, source: SyncedSource, progress: SyncProgress, seen: Seen
 ) -> PhaseResult:
-    """The result of a sync that has ended, with a line for people.
+    """Make the result of a finished sync, with a line for people.
 
     Args:
-        context: of the job.
-        index: that was synced.
+        context: the job's context.
+        index: the synced index.
         source: what its ledger wants there.
         progress: what was sent and deleted.
         seen: what the index shows.
@@ -101,12 +101,12 @@ def make_result(
 
 
 def name_index(index: PineconeIndex) -> dict[str, str]:
-    """Where it is, as results name it."""
+    """Name the index and the namespace, as results do."""
     return {"index": index.target.index, "namespace": index.target.namespace}
 
 
 def format_plan(numbers: dict[str, int]) -> str:
-    """The numbers of a plan, for people."""
+    """Format the numbers of a plan for people."""
     return (
         f"{numbers['to_push']:,} to push, {numbers['to_update']:,} to update, {numbers['to_delete']:,} to delete,"
         f" {numbers['in_sync']:,} in sync"
@@ -114,7 +114,7 @@ def format_plan(numbers: dict[str, int]) -> str:
 
 
 def format_left_out(cut: int, without_vector: int) -> str:
-    """What is not as long as it was, or not there; \'\' for nothing."""
+    """Describe records that were cut or left out; '' if there are none."""
     told = (
         f"; {agreeing(cut, 'record', 'was', 'were')} cut to fit 40 KB of metadata, at the end of the text"
         if cut

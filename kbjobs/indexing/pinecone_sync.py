@@ -1,7 +1,7 @@
-"""Making a namespace of Pinecone equal to a source's ledger: list, compare, send, delete, look whether it came true.
+"""Make a Pinecone namespace equal to a source's ledger: list, compare, send, delete, verify.
 
-Sending comes before deleting, so that a search never finds less than before. Each request that was answered is in a
-checkpoint before the next one counts; to send one twice changes nothing.
+Sending comes before deleting, so that a search never finds less than before. Each answered request is in a checkpoint
+before the next one counts; sending a record twice changes nothing.
 """
 
 from __future__ import annotations
@@ -54,26 +54,33 @@ from kbjobs.vectors.pinecone_records import (
 from kbjobs.vectors.pinecone_requests import UnknownIndexError
 
 LIST, SEND, DELETE, VERIFY = (0.0, 0.1), (0.1, 0.9), (0.9, 0.95), (0.95, 1.0)
-MANY = 2000  # records from which on a listing is asked for in sixteen parts at once
+MANY = 2000  # records from which a listing is requested in sixteen parts at once
 HEX_DIGITS = "0123456789abcdef"
-LOOK = 0.2  # seconds after which who waits looks whether the job is to stop
-READY_SECONDS = 300.0  # that a new index is waited for
-NOBODY = "nobody"  # whose records there are none of
-FIRST_PAUSE, MAX_PAUSE = 0.25, 15.0  # seconds before the index is looked at again
+LOOK = 0.2  # seconds after which a waiting thread checks whether the job must stop
+READY_SECONDS = 300.0  # to wait for a new index
+NOBODY = "nobody"  # an owner without records
+FIRST_PAUSE, MAX_PAUSE = 0.25, 15.0  # seconds between two looks at the index
 
 Answer = TypeVar("Answer")
 
 
 @dataclass(frozen=True, slots=True)
 class SyncOptions:
-    """``create``: make the index where it is not there; ``allow_delete``: however much goes."""
+    """``create``: create the index if it is missing; ``allow_delete``: delete however many records are gone."""
 
     create: bool = False
     allow_delete: bool = False
 
 
 def sync(context: Context, index: PineconeIndex, model: OnlineModel, options: SyncOptions) -> PhaseResult:
-    """Send what is new or changed and delete what is gone. The caller holds the source's lock."""
+    """Send new and changed records, and delete obsolete ones. The caller holds the source's lock.
+
+    Args:
+        context: the job's context.
+        index: the index.
+        model: the model whose vectors are sent.
+        options: what the sync may do.
+    """
     with Ledger(context.source.ledger) as ledger:
         source = _read(context, ledger, model, owner_of(ledger))
         if options.create:
@@ -81,7 +88,7 @@ def sync(context: Context, index: PineconeIndex, model: OnlineModel, options: Sy
         there, others = _list(context, index, source)
         target = str(index.target)
         progress = SyncProgress.read(context.checkpoint, target, source.wanted)
-        # What was sent a moment ago may not be listed yet.
+        # Records that were just sent may not be listed yet.
         diff = compare_records(source.wanted, there | (progress.sent(source.wanted) if progress else set()))
         if diff.deletes_much and not options.allow_delete:
             raise KbjobsError(
@@ -103,7 +110,7 @@ def sync(context: Context, index: PineconeIndex, model: OnlineModel, options: Sy
 
 
 def remove_records(context: Context, index: PineconeIndex) -> int:
-    """Delete all records of the source's ledger from the namespace; returns how many there were."""
+    """Delete all records of the source's ledger from the namespace. Returns how many there were."""
     with Ledger(context.source.ledger) as ledger:
         owner = ledger.fact(OWNER)
     if owner is None:
@@ -111,7 +118,7 @@ def remove_records(context: Context, index: PineconeIndex) -> int:
     try:
         names = sorted(index.list_ids(record_prefix(owner)))
     except UnknownIndexError:
-        return 0  # the index is gone, and they with it
+        return 0  # the index is gone, and its records with it
     for start in range(0, len(names), MAX_IDS):
         context.progress(start, len(names), "records", "deleting from Pinecone", (0.0, 0.0), eta_matters=False)
         index.delete(names[start : start + MAX_IDS])
@@ -120,9 +127,15 @@ def remove_records(context: Context, index: PineconeIndex) -> int:
 
 
 def forecast_sync(context: Context, index: PineconeIndex, model: OnlineModel) -> PhaseResult:
-    """What :func:`sync` would do and what it would cost; nothing is written, there or here."""
+    """Forecast what :func:`sync` would do and cost; nothing is written, there or here.
+
+    Args:
+        context: the job's context.
+        index: the index.
+        model: the model whose vectors would be sent.
+    """
     with Ledger(context.source.ledger) as ledger:
-        # Without a name nothing of this ledger can be there.
+        # A ledger without an owner's name has no records there.
         source = _read(context, ledger, model, ledger.fact(OWNER) or NOBODY)
         try:
             (there, _), is_there = _list(context, index, source), True
@@ -171,7 +184,7 @@ def _read(context: Context, ledger: Ledger, model: OnlineModel, owner: str) -> S
 
 
 def _create(context: Context, index: PineconeIndex) -> None:
-    """Make the index where it is not there, and wait until it is ready."""
+    """Create the index if it is missing, and wait until it is ready."""
     try:
         described = index.describe()
     except UnknownIndexError:
@@ -187,9 +200,9 @@ def _create(context: Context, index: PineconeIndex) -> None:
 
 
 def _list(context: Context, index: PineconeIndex, source: SyncedSource) -> tuple[set[str], int]:
-    """The ids of this ledger's records in the namespace, and how many others there are, as far as the index shows it.
+    """List the ids of this ledger's records in the namespace, and count the others, as far as the index shows them.
 
-    Many are listed in sixteen parts at once, by their next digit.
+    A large namespace is listed in sixteen parts at once, by the next digit of the ids.
     """
     total = index.count()
     prefix = record_prefix(source.owner)
@@ -209,7 +222,7 @@ def _list(context: Context, index: PineconeIndex, source: SyncedSource) -> tuple
 def _send(
     context: Context, index: PineconeIndex, source: SyncedSource, diff: PineconeDiff, progress: SyncProgress
 ) -> None:
-    """Send what is new or changed, several requests at a time."""
+    """Send new and changed records, several requests at a time."""
     total = len(diff.to_write)
     done = 0
     running: dict[Future[int], tuple[list[PineconeRecord], str | None]] = {}
@@ -247,7 +260,7 @@ def _upsert(index: PineconeIndex, batch: list[PineconeRecord]) -> int:
 
 
 def _batches(source: SyncedSource, names: Sequence[str], namespace: str) -> Iterator[list[PineconeRecord]]:
-    """The records as full requests, in the order of their ids."""
+    """Yield the records as full requests, in the order of their ids."""
     packing = Packing(namespace)
     of_passage = {passage_of(name): name for name in names}
     model = source.model
@@ -258,7 +271,7 @@ def _batches(source: SyncedSource, names: Sequence[str], namespace: str) -> Iter
 
 
 def _delete(context: Context, index: PineconeIndex, diff: PineconeDiff, progress: SyncProgress) -> None:
-    """Delete what is gone, and what was replaced."""
+    """Delete records that are gone or were replaced."""
     names = diff.to_remove
     for start in range(0, len(names), MAX_IDS):
         context.progress(start, len(names), "records", "deleting", DELETE)
@@ -272,9 +285,9 @@ def _delete(context: Context, index: PineconeIndex, diff: PineconeDiff, progress
 
 
 def _verify(context: Context, index: PineconeIndex, source: SyncedSource) -> tuple[int, int]:
-    """Look until the namespace shows what it is to have; how many it does not show, and too many it still does.
+    """Wait until the namespace shows the wanted records. Returns how many it lacks, and how many too many it shows.
 
-    What was written is shown late: the service is consistent only after a while.
+    New records appear late, since the service is eventually consistent.
     """
     names = set(source.wanted.names)
     until = time.monotonic() + context.settings.number("pinecone.wait")
@@ -286,7 +299,7 @@ def _verify(context: Context, index: PineconeIndex, source: SyncedSource) -> tup
         if not (unseen or lingering) or time.monotonic() >= until:
             break
         told = f"waiting until the index shows what was written ({unseen + lingering:,} records)"
-        # A long listing costs: it is not to be asked for all the time.
+        # A long listing is expensive, so it must not be requested all the time.
         pause = _pause(context, max(pause, 2 * (time.monotonic() - began)), told)
     if unseen or lingering:
         context.log.warning(
@@ -299,13 +312,13 @@ def _verify(context: Context, index: PineconeIndex, source: SyncedSource) -> tup
 
 
 def _pause(context: Context, seconds: float, message: str) -> float:
-    """Wait; returns for how long the next time."""
+    """Wait. Returns how long to wait the next time."""
     sleep(seconds, partial(context.progress, 0, 1, "records", message, VERIFY, eta_matters=False))
     return min(MAX_PAUSE, 2 * seconds)
 
 
 def _finished(running: Iterable[Future[Answer]]) -> set[Future[Answer]]:
-    """Those that have ended, after a moment; raises what one has raised, and of several the cause of the others."""
+    """Wait a moment for requests that end. Raises their error; of several errors, the cause of the others."""
     ended, _ = wait(running, timeout=LOOK, return_when=FIRST_COMPLETED)
     failed = [error for future in ended if (error := future.exception()) is not None]
     if failed and all(isinstance(error, GivenUpError) for error in failed):
@@ -318,7 +331,7 @@ def _finished(running: Iterable[Future[Answer]]) -> set[Future[Answer]]:
 
 @contextmanager
 def _pool(index: PineconeIndex) -> Iterator[ThreadPoolExecutor]:
-    """Threads that ask the index; where the job stops or a request has failed, the others are given up."""
+    """Run threads that call the index; if the job stops or a request fails, the other requests are abandoned."""
     with ThreadPoolExecutor(AT_ONCE, "pinecone") as pool:
         try:
             yield pool

@@ -1,4 +1,4 @@
-"""The index pipeline, whatever computes the vectors: scan, embed what is new, publish the collection."""
+"""The index pipeline for any embedder: scan, embed new passages, publish the collection."""
 
 from __future__ import annotations
 
@@ -54,8 +54,16 @@ def run_index(
 ) -> PhaseResult:
     """Index the context's source with the embedder. The caller holds the source's lock.
 
-    With ``describing`` metadata are read in the same pass. With ``batching`` what open batches have brought is taken
-    first, nothing that is out is embedded, and JobWaits raised where that is all that is missing.
+    Args:
+        context: the job's context.
+        embedder: the embedder.
+        options: the job's options.
+        describing: reads metadata in the same pass, if given.
+        batching: use of the Batch API, if given: the results of open batches are taken first, and passages in open
+            batches are not embedded.
+
+    Raises:
+        JobWaits: only passages in open batches, or waiting for room in the queue, are missing.
     """
     waiting = Waiting(context.settings.number("vectors.chroma_wait"), partial(_report_waiting, context))
     with (
@@ -71,7 +79,7 @@ def run_index(
         scan = changes.found.scan
         filtered = describing.finish(context, ledger, changes.found) if describing is not None else 0
         publish_words(context.source, ledger, indexed.profile)
-        del cutting  # its tokenizer takes tens of MB, before the engine needs them
+        del cutting  # its tokenizer takes tens of MB: free them before the engine needs them
         usage = Usage.read(ledger, embedder, context.job_id)
         earlier = usage.texts
         find_missing = partial(ledger.missing_texts, indexed.model, indexed.profile, newer_than, scan.vanished)
@@ -92,7 +100,7 @@ def run_index(
 def _open_model(
     context: Context, ledger: Ledger, collections: Collections, embedder: Embedder, options: IndexOptions
 ) -> Indexed:
-    """The embedder's part of the ledger; one whose passages are cut anew begins with an empty working copy."""
+    """Open the embedder's part of the ledger; if its passages are cut again, start with an empty working copy."""
     chosen = choose_profile(ledger, embedder.model_key, counter_of(embedder.tokenizer), embedder.max_tokens, options)
     profile = ledger.profile(chosen.name)
     before = profile_of(ledger, embedder.model_key)
@@ -101,7 +109,7 @@ def _open_model(
     if before is not None and before != chosen:
         if recut := describe_recut(ledger, embedder.name):
             context.log.info("%s", recut)
-        # Hardly a record stays: the old ones are not worth a copy.
+        # Hardly any record remains, so the old ones are not worth copying.
         _begin_anew(indexed)
     return indexed
 
@@ -114,7 +122,7 @@ def _remove_vanished(context: Context, ledger: Ledger, scan: Scan) -> None:
 
 
 def _count(indexed: Indexed, scan: Scan, embedder: Embedder, usage: Usage, lost: int) -> dict[str, Any]:
-    """The result of a run; ``lost``: passages that could not be embedded."""
+    """Count the result of a run; ``lost``: passages that could not be embedded."""
     chunks = indexed.ledger.count_chunks(indexed.profile)
     counts: dict[str, Any] = {
         "documents": indexed.ledger.count_documents(),
@@ -138,7 +146,7 @@ def _count(indexed: Indexed, scan: Scan, embedder: Embedder, usage: Usage, lost:
 
 
 def _summarise(counts: Mapping[str, Any], scan: Scan, earlier: int) -> str:
-    """The result for people; ``earlier``: passages that earlier attempts of the job have embedded."""
+    """Summarise the result for people; ``earlier``: passages that earlier attempts of the job embedded."""
     before = f" ({earlier:,} of them in earlier attempts)" if earlier else ""
     summary = (
         f"{counted(counts['documents'], 'document')} ({scan.new} new, {scan.changed} changed,"
@@ -153,7 +161,8 @@ def _summarise(counts: Mapping[str, Any], scan: Scan, earlier: int) -> str:
 
 
 def _begin_force(indexed: Indexed, fact: str) -> int:
-    """Vectors up to the returned one count as missing. A job that goes on keeps what it has embedded anew."""
+    """Count vectors up to the returned number as missing. A resumed job keeps the vectors that it has embedded
+    since."""
     mark = indexed.ledger.fact(fact)
     if mark is None:
         indexed.copies.discard()
@@ -164,7 +173,7 @@ def _begin_force(indexed: Indexed, fact: str) -> int:
 
 
 def _begin_anew(indexed: Indexed) -> None:
-    """Begin an empty working copy, where none is begun."""
+    """Begin an empty working copy unless one has begun."""
     if not indexed.copies.has_begun():
         indexed.copies.begin(empty=True)
 
@@ -177,7 +186,7 @@ def _embed(
     usage: Usage,
     batching: Batching | None,
 ) -> list[str]:
-    """Embed what ``find_missing`` finds, here or by batches; returns the hashes of texts that could not be."""
+    """Embed the missing texts, here or by batches. Returns the hashes of texts that could not be embedded."""
     key = embedder.model_key
     if batching is None or not (batching.sends or has_batches(indexed.ledger, key)):
         return _embed_missing(context, indexed, embedder, find_missing(), usage)
@@ -192,7 +201,7 @@ def _embed(
             missing = find_missing()
         batches.wait(missing, indexed.ledger.count_texts(indexed.profile))
         if usage.batch_tokens and indexed.server is None and indexed.live.exists():
-            # What came by batches is in the ledger alone; it is added to a copy, and no lost record.
+            # Vectors from batches are only in the ledger. They are added to a copy, and do not count as lost records.
             indexed.copies.begin(empty=False)
         return sorted(batches.failed) if batching.sends else failed
 
@@ -200,11 +209,11 @@ def _embed(
 def _embed_missing(
     context: Context, indexed: Indexed, embedder: Embedder, missing: Sequence[MissingText], usage: Usage
 ) -> list[str]:
-    """Embed and commit batch by batch; returns the hashes of texts that could not be embedded."""
+    """Embed and commit batch by batch. Returns the hashes of texts that could not be embedded."""
     if not missing:
         return []
     ledger = indexed.ledger
-    # Those that have their vectors count as done, so that a run which goes on shows where it stands.
+    # Texts with vectors count as done, so that a resumed run shows its true progress.
     total = ledger.count_texts(indexed.profile)
     done = total - len(missing)
     context.progress(done, total, "chunks", "embedding", EMBED)
@@ -240,7 +249,7 @@ def _to_bytes(vector: NDArray[np.float32]) -> bytes:
 
 
 def _in_order(missing: Sequence[MissingText], embedder: Embedder) -> Iterator[list[MissingText]]:
-    """Batches as full as the embedder takes them when each is made."""
+    """Make batches as full as the embedder allows at the time."""
     batch: list[MissingText] = []
     tokens = 0
     for text in missing:
@@ -254,10 +263,10 @@ def _in_order(missing: Sequence[MissingText], embedder: Embedder) -> Iterator[li
 
 
 def _alike(missing: Sequence[MissingText], embedder: Embedder) -> Iterator[list[MissingText]]:
-    """Batches of texts of like length, up to so many tokens and texts each.
+    """Make batches of texts of similar length, each limited in tokens and texts.
 
-    Like lengths waste no padding. The order of the batches is mixed (the same in every run), so that the
-    rate seen so far tells when the rest will be done.
+    Similar lengths waste no padding. The batches are shuffled (equally in every run), so that the rate so far predicts
+    the time left.
     """
     batches: list[list[MissingText]] = [[]]
     for text in sorted(missing, key=lambda text: text.tokens, reverse=True):
@@ -275,9 +284,9 @@ def _report_waiting(context: Context, message: str) -> None:
 
 
 def _publish(context: Context, indexed: Indexed) -> None:
-    """Make the collection equal to the ledger and verify it; an untouched one is only verified.
+    """Make the collection equal to the ledger and verify it; an unchanged one is only verified.
 
-    One that was verified before, and to which nobody has written since, is not even opened.
+    A collection that was verified before, and not written since, is not even opened.
     """
     context.progress(0, 1, "records", "verifying", STORE, eta_matters=False)
     copies = indexed.copies

@@ -1,4 +1,4 @@
-"""What an index job would embed of a source: counted exactly, or estimated from a sample. Nothing is written."""
+"""What an index job would embed of a source: counted exactly, or judged by a sample. Nothing is written."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ from kbjobs.store.ledger_rows import ChunkLike, DocumentLike, KnownDocument, Sto
 from kbjobs.store.sources import SourceFolder
 
 SAMPLE = 300
-"""Files read at most for an estimate, and entries looked at of each archive: one or two seconds."""
+"""Files read at most for a forecast, and entries read at most of each archive: one or two seconds."""
 
 NO_PROFILE = 0
 """No profile of a ledger has this number."""
@@ -31,7 +31,7 @@ NO_PROFILE = 0
 
 @dataclass(frozen=True, slots=True)
 class TextModel:
-    """For which model passages are cut and embedded: its key in the ledger, its tokens, and how many it reads."""
+    """The model that passages are cut for: its key in the ledger, its token counter, and its window in tokens."""
 
     key: str
     tokens: TokenCounter
@@ -42,9 +42,9 @@ class TextModel:
 class SourceDiff:
     """What an index job would embed.
 
-    ``passages`` in ``documents``, of which ``missing`` different texts with so many ``tokens`` have no vector;
-    ``out`` more are in batches at an API. ``sampled``: how many documents were read for it; ``is_exact``: whether
-    these were all that are new or changed.
+    ``passages`` in ``documents``, of which ``missing`` distinct texts with ``tokens`` tokens have no vector; ``out``
+    more are in batches at an API. ``sampled``: how many documents were read to find this; ``is_exact``: whether these
+    were all new and changed ones.
     """
 
     scan: Scan
@@ -57,21 +57,21 @@ class SourceDiff:
     is_exact: bool
 
     def format_sample(self) -> str:
-        """For a note: from how many documents it was estimated, '' if all were read."""
+        """Say for a note how many documents it was judged by; '' if all were read."""
         return "" if self.is_exact else f"; judged by {counted(self.sampled, 'document')}"
 
 
 def diff_source(context: Context, model: TextModel, options: IndexOptions, sample: int | None = None) -> SourceDiff:
-    """What an index run with the same arguments would embed.
+    """Find what an index run with the same arguments would embed.
 
     Args:
-        context: of the job that asks; its progress is reported, nothing is saved.
-        model: that the passages are embedded with.
-        options: of the run.
-        sample: files that are read at most, None for all that are new or changed.
+        context: the context of the job that asks; its progress is reported, nothing is saved.
+        model: the model that the passages are embedded with.
+        options: the options of the run.
+        sample: the most files to read; None for all that are new or changed.
 
     Raises:
-        KbjobsError: the source has no documents, or too many of them are gone, as the job would say.
+        KbjobsError: the source has no documents, or too many of them are gone; the job would fail with the same error.
     """
     path = context.source.ledger
     with Ledger(path) if path.exists() else nullcontext(None) as ledger:
@@ -102,14 +102,14 @@ def diff_source(context: Context, model: TextModel, options: IndexOptions, sampl
 def forecast_source(
     home: Home, settings: Settings, folder: SourceFolder, model: TextModel, options: IndexOptions
 ) -> SourceDiff:
-    """What an index run would embed, estimated from a sample in seconds; as :func:`diff_source`.
+    """Forecast in seconds what an index run would embed, from a sample; see :func:`diff_source`.
 
     Args:
-        home: of the source.
-        settings: those in force.
-        folder: of the source.
-        model: that the passages are embedded with.
-        options: of the run.
+        home: the source's home.
+        settings: the settings in force.
+        folder: the source's folder.
+        model: the model that the passages are embedded with.
+        options: the options of the run.
     """
     log = logging.getLogger(__name__)
     log.setLevel(logging.ERROR)  # the job itself will warn
@@ -119,7 +119,7 @@ def forecast_source(
 def _read_sample(
     context: Context, store: _ReadOnly, chunker: Chunker, options: IndexOptions, sample: int
 ) -> tuple[Scan, set[str]]:
-    """Count the passages of a sample of what is new; returns the scan, and the ids of documents that stay."""
+    """Count the passages of a sample of new documents. Returns the scan, and the ids of documents that stay."""
     source, scope = context.source.read(), options.scope
     known = store.known_documents(store.profile)
     found = enumerate_source(context, source, known, scope.limit, scope.allow_delete)
@@ -144,7 +144,7 @@ def _read_sample(
 
 
 def _of_archives(found: Enumerated, known: dict[str, KnownDocument], pipeline: str) -> set[str]:
-    """The documents of unchanged archives: of an archive only a sample was looked at."""
+    """Find the documents of unchanged archives, of which only a sample was read."""
     return {
         doc_id
         for archive in found.archives
@@ -158,7 +158,7 @@ def _of_archives(found: Enumerated, known: dict[str, KnownDocument], pipeline: s
 
 @dataclass(slots=True)
 class _Tally:
-    """Counts what was seen, each as often as what it stands for; of equal texts only one is embedded."""
+    """Counts what was seen, each item as often as what it represents; equal texts are embedded only once."""
 
     have: set[str] = field(default_factory=set)
     out: set[str] = field(default_factory=set)
@@ -191,7 +191,7 @@ class _Tally:
         self.tokens += share * tokens
 
     def result(self, scan: Scan) -> SourceDiff:
-        """What came of it, in whole numbers."""
+        """Round the counts to whole numbers."""
         return SourceDiff(
             scan,
             round(self.documents),
@@ -205,7 +205,7 @@ class _Tally:
 
 
 class _ReadOnly:
-    """Takes the place of the ledger in a scan, and only counts what would be written."""
+    """Stands in for the ledger in a scan, and only counts what would be written."""
 
     def __init__(self, ledger: Ledger | None, profile: int, tally: _Tally) -> None:
         self._ledger = ledger
@@ -213,12 +213,12 @@ class _ReadOnly:
         self.known: dict[str, KnownDocument] = {}
 
     def known_documents(self, profile: int) -> dict[str, KnownDocument]:
-        """As the ledger's; none if there is no ledger."""
+        """Return the ledger's known documents; none if there is no ledger."""
         self.known = self._ledger.known_documents(profile) if self._ledger is not None else {}
         return self.known
 
     def chunks_of(self, profile: int, doc_id: str) -> list[StoredChunk]:
-        """As the ledger's."""
+        """Return the ledger's chunks of a document; none if there is no ledger."""
         return self._ledger.chunks_of(profile, doc_id) if self._ledger is not None else []
 
     def put_documents(
@@ -233,30 +233,30 @@ class _ReadOnly:
             self.tally.count(document.doc_id, chunks)
 
     def fact(self, name: str) -> str | None:
-        """As the ledger's."""
+        """Return the ledger's fact; None if there is no ledger."""
         return self._ledger.fact(name) if self._ledger is not None else None
 
     def set_fact(self, name: str, value: str | None) -> None:
-        """Remember nothing."""
+        """Do nothing."""
 
 
 class _Unsaved:
-    """A reporter that passes progress on; but nothing is saved, so a death is one without progress."""
+    """A reporter that passes progress on but saves nothing, so a death counts as one without progress."""
 
     def __init__(self, context: Context) -> None:
         self.report = context.reporter.report
 
     def saved(self, steps: int) -> None:
-        """Nothing is saved."""
+        """Do nothing: nothing is saved."""
 
 
 class _Quiet:
-    """Progress of an estimate that nobody follows."""
+    """Ignores the progress of a forecast that nobody follows."""
 
     def report(
         self, current: int, total: int, unit: str, message: str, span: tuple[float, float], eta_matters: bool
     ) -> None:
-        """Say nothing."""
+        """Do nothing."""
 
     def saved(self, steps: int) -> None:
-        """Nothing is saved."""
+        """Do nothing: nothing is saved."""

@@ -1,1 +1,1 @@
-"""Languages by code and name, and the packs that are here to translate between them."""
+"""Languages by code and name, and the installed packs that translate between them."""

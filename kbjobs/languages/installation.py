@@ -1,7 +1,7 @@
-"""Putting language packs into the home and taking them away, and remembering what was seen of each version first.
+"""Install and remove language packs, and remember the hash that was first seen of each version.
 
-``languages/seen/en_es.json`` keeps the hash that each version had when it was first fetched: the index tells none. It
-stays when a pack is removed. Whoever changes the packs of a direction holds its lock.
+``languages/seen/en_es.json`` keeps the hash of each version when it was first fetched, since the index has none. The
+file stays when a pack is removed. Code that changes the packs of a direction holds its lock.
 """
 
 from __future__ import annotations
@@ -33,11 +33,11 @@ def locked(home: Home, pair: Pair, wait: Callable[[], None] | None = None) -> It
     """Hold the lock of a direction.
 
     Args:
-        home: of the packs.
+        home: the home of the packs.
         pair: the direction.
-        wait: called now and then while another process holds it, may raise; None: do not wait.
+        wait: called now and then while another process holds the lock, may raise; None: do not wait.
     Raises:
-        ConflictError: another process holds it.
+        ConflictError: another process holds the lock.
     """
     home.languages.mkdir(mode=0o700, parents=True, exist_ok=True)
     path = home.languages / ".locks" / f"{pair.name}.lock"
@@ -54,7 +54,7 @@ def locked(home: Home, pair: Pair, wait: Callable[[], None] | None = None) -> It
 
 
 def begin_folder(home: Home, pair: Pair) -> Path:
-    """An empty folder in which a pack is built."""
+    """Create an empty folder for building a pack."""
     folder = home.languages / f"{UNFINISHED}{pair.name}"
     _remove(folder)
     folder.mkdir(mode=0o700, parents=True)
@@ -62,7 +62,7 @@ def begin_folder(home: Home, pair: Pair) -> Path:
 
 
 def publish(home: Home, pair: Pair, built: Path, record: PackRecord) -> Path:
-    """Put a newly built pack in its place and remove the older ones.
+    """Move a newly built pack to its place and remove older ones.
 
     Args:
         home: the home of the packs.
@@ -78,7 +78,7 @@ def publish(home: Home, pair: Pair, built: Path, record: PackRecord) -> Path:
     """
     with (built / RECORD).open("w", encoding="utf-8") as file:
         json.dump(asdict(record), file, ensure_ascii=False, indent=2)
-    os.sync()  # once: a pack has many files
+    os.sync()  # one sync for all, since a pack has many files
     note_seen(home, pair, record.version, record.sha256)
     numbers = [number for found, number, _ in list_folders(home) if found == pair]
     place = home.languages / f"{pair.name}.{max(numbers, default=0) + 1}"
@@ -90,7 +90,7 @@ def publish(home: Home, pair: Pair, built: Path, record: PackRecord) -> Path:
 
 
 def remove_older(home: Home, pair: Pair) -> None:
-    """Remove all packs for a direction but the newest, and what a kill has left of building one."""
+    """Remove all packs for a direction except the newest, and the remains of an interrupted build."""
     folders = sorted((number, path) for found, number, path in list_folders(home) if found == pair)
     for _, path in folders[:-1]:
         _remove(path)
@@ -99,13 +99,13 @@ def remove_older(home: Home, pair: Pair) -> None:
 
 @dataclass(frozen=True, slots=True)
 class RemovedPacks:
-    """What was removed: directions, and the bytes that are free now."""
+    """The directions whose packs were removed, and the bytes that became free."""
 
     pairs: tuple[Pair, ...]
     bytes: int
 
     def as_dict(self) -> dict[str, Any]:
-        """As ``--json`` prints it."""
+        """The removed packs as ``--json`` prints them."""
         return {"removed": [{"from": pair.source, "to": pair.target} for pair in self.pairs], "bytes": self.bytes}
 
 
@@ -115,12 +115,12 @@ def remove_packs(home: Home, code: str, source: str | None = None) -> RemovedPac
     Args:
         home: the home of the packs.
         code: the language's code.
-        source: the language to translate from, to remove only the pack from there to ``code``.
+        source: the language to translate from; if given, only its pack to ``code`` is removed.
 
     Raises:
         NotFoundError: there is no such pack.
         ConflictError: a pack is being fetched; it is left untouched.
-        UsageError: English is named alone; nearly all packs lead from or to it.
+        UsageError: only English is named, and nearly all packs lead from or to it.
     """
     if code == ENGLISH and source is None:
         raise UsageError(
@@ -147,7 +147,7 @@ def remove_packs(home: Home, code: str, source: str | None = None) -> RemovedPac
 
 
 def first_seen(home: Home, pair: Pair, version: str) -> str | None:
-    """The sha256 that a version had when it was first fetched here; None if it never was.
+    """Return the sha256 that a version had when it was first fetched; None if it never was.
 
     Args:
         home: the home of the packs.

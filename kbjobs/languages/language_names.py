@@ -1,4 +1,4 @@
-"""The language that a person means: by its English name or its code, in any case."""
+"""Find the language that a person means, by its English name or its code, in any case."""
 
 from __future__ import annotations
 
@@ -10,11 +10,11 @@ from kbjobs.content.language_codes import NAMES
 from kbjobs.errors import NotFoundError, UsageError
 
 ENGLISH = "en"
-"""The language that packs lead from and to: where there is none between two others, a text goes through it."""
+"""The language that packs lead from and to. If there is no pack between two others, a text goes through it."""
 
-MAX_GIVEN = 60  # characters that are looked at
+MAX_GIVEN = 60  # characters that are considered
 
-# Codes of Argos's own, and languages it has under another code than ISO 639-1 says
+# Argos's own codes, and languages whose code differs from ISO 639-1
 # (https://github.com/argosopentech/argospm-index, index.json).
 _OWN = {"zt": "Chinese (traditional)", "pb": "Portuguese (Brazil)", "nb": "Norwegian"}
 _TAGS = {"zh-hant": "zt", "zh-tw": "zt", "zh-hk": "zt", "zh-mo": "zt", "pt-br": "pb", "no": "nb", "cmn": "zh"}
@@ -32,13 +32,13 @@ _BY_NAME = {
 
 
 def find_code(given: str) -> str:
-    """The code that language packs use for a language.
+    """Find the code that language packs use for a language.
 
     Args:
         given: its English name (``Spanish``, ``haitian creole``) or its code (``es``, ``SPA``, ``zh-Hant``), in any
-            case. A region is left out where packs do not tell it: ``fr-CA`` is ``fr``.
+            case. A region is dropped if packs do not distinguish it: ``fr-CA`` is ``fr``.
     Raises:
-        NotFoundError: no such language is known; the hint names the nearest.
+        NotFoundError: the language is unknown; the hint names the nearest.
     """
     wanted = " ".join(given[:MAX_GIVEN].lower().replace("_", "-").split())
     if wanted in _OWN:
@@ -47,7 +47,7 @@ def find_code(given: str) -> str:
         return _BY_NAME[wanted]
     tag = read_tag(wanted) if re.fullmatch(r"[a-z]{2,3}(-[a-z0-9]{2,8}){0,3}", wanted) else None
     if tag is not None:
-        # "zh-hant-tw" is as "zh-hant"; of "fr-ca" only the language counts.
+        # "zh-hant-tw" means "zh-hant"; in "fr-ca" only the language counts.
         short = "-".join(tag.split("-")[:2])
         base = tag.partition("-")[0]
         return _TAGS.get(short) or _TAGS.get(base) or base
@@ -59,12 +59,12 @@ def find_code(given: str) -> str:
 
 
 def name_of(code: str) -> str:
-    """The English name of a language, its code if none is known."""
+    """Return the English name of a language, or its code if no name is known."""
     return _OWN.get(code) or NAMES.get(code) or code
 
 
 def check_direction(code: str, source: str | None) -> None:
-    """Raise UsageError if a language can lead nowhere."""
+    """Raise UsageError if no pack can lead from ``source`` to ``code``."""
     if source == code:
         raise UsageError(f"{name_of(code)} is both the source and the target language", "Name two languages.")
     if code == ENGLISH and source is None:

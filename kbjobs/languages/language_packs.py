@@ -1,7 +1,7 @@
-"""The language packs of a home: where each lies, and what is known of it.
+"""The language packs of a home: where each one is, and what is recorded about it.
 
-``languages/en_es.2/`` holds a pack from English to Spanish. The number grows with each one that is put there, and the
-highest counts: a new one is renamed into place beside the old one, which goes afterwards.
+``languages/en_es.2/`` holds a pack from English to Spanish. The number grows with each installation, and the highest
+one counts: a new pack is renamed into place next to the old one, which is removed afterwards.
 """
 
 from __future__ import annotations
@@ -18,21 +18,21 @@ from kbjobs.errors import KbjobsError
 from kbjobs.languages.language_names import name_of
 
 RECORD = "pack.json"
-"""What kbjobs knows of a pack, in its folder."""
+"""kbjobs' own record of a pack, in its folder."""
 METADATA = "metadata.json"
-"""What the pack says of itself."""
+"""The pack's own metadata."""
 MODEL = "model"
 """The folder of the CTranslate2 model."""
 WEIGHTS = f"{MODEL}/model.bin"
 SENTENCEPIECE, BPE = "sentencepiece.model", "bpe.model"
-"""What cuts sentences into the tokens of the model; a pack has one of the two."""
+"""Splits sentences into the model's tokens; a pack has one of the two."""
 
 _CODE = "[a-z]{2,3}(?:-[a-z0-9]{2,8}){0,2}"
 _FOLDER = re.compile(rf"({_CODE})_({_CODE})\.([1-9][0-9]{{0,8}})")
 
 
 class DamagedLanguagePackError(KbjobsError):
-    """A language pack that is here, or was fetched, cannot be used as it is."""
+    """A language pack, installed or fetched, that cannot be used as it is."""
 
 
 @dataclass(frozen=True, slots=True, order=True)
@@ -44,7 +44,7 @@ class Pair:
 
     @property
     def name(self) -> str:
-        """As part of names of files."""
+        """The direction as part of file names."""
         return f"{self.source}_{self.target}"
 
     @property
@@ -53,21 +53,21 @@ class Pair:
         return f"kbjobs run language-download {self.target} --from {self.source}"
 
     def as_dict(self) -> dict[str, str]:
-        """As ``--json`` prints it: codes and English names."""
+        """The direction as ``--json`` prints it: codes and English names."""
         names = {"from_name": name_of(self.source), "to_name": name_of(self.target)}
         return {"from": self.source, "to": self.target, **names}
 
     def __str__(self) -> str:
-        """For people."""
+        """The direction for people."""
         return f"{name_of(self.source)} to {name_of(self.target)}"
 
 
 @dataclass(frozen=True, slots=True)
 class PackRecord:
-    """What is recorded of a pack.
+    """The record of a pack.
 
-    ``sha256`` and ``size`` (bytes) are of the file that was fetched, ``unpacked`` the bytes it takes here.
-    ``url`` is where it came from, ``fetched_at`` when (UTC). ``licence`` and ``target_prefix`` are as the pack says.
+    ``sha256`` and ``size`` (bytes) are of the fetched file, ``unpacked`` the bytes on disk. ``url`` is the address it
+    came from, ``fetched_at`` the time (UTC). ``licence`` and ``target_prefix`` are as the pack says.
     """
 
     version: str
@@ -82,24 +82,24 @@ class PackRecord:
 
 @dataclass(frozen=True, slots=True)
 class LanguagePack:
-    """A language pack that is here."""
+    """An installed language pack."""
 
     pair: Pair
     path: Path
     record: PackRecord
 
     def as_dict(self) -> dict[str, Any]:
-        """As ``--json`` prints it."""
+        """The pack as ``--json`` prints it."""
         return {**self.pair.as_dict(), **asdict(self.record), "path": str(self.path)}
 
 
 def is_code(value: object) -> bool:
-    """Whether a value from outside can be the code of a language: it becomes part of names of files."""
+    """Whether an external value can be a language code; it becomes part of file names."""
     return isinstance(value, str) and re.fullmatch(_CODE, value) is not None
 
 
 def list_packs(home: Home, damaged: list[DamagedLanguagePackError] | None = None) -> list[LanguagePack]:
-    """The packs that can be used, by their languages; the errors of others are added to ``damaged``."""
+    """List the usable packs by their languages; errors of the others are added to ``damaged``."""
     found = []
     for pair, path in sorted(_newest(home).items()):
         try:
@@ -111,13 +111,13 @@ def list_packs(home: Home, damaged: list[DamagedLanguagePackError] | None = None
 
 
 def find_pack(home: Home, pair: Pair) -> LanguagePack | None:
-    """The pack for a direction, None if it is not here; raises DamagedPackError."""
+    """Find the pack for a direction; None if it is missing. Raises DamagedLanguagePackError."""
     path = _newest(home).get(pair)
     return None if path is None else _read(pair, path)
 
 
 def list_folders(home: Home) -> Iterator[tuple[Pair, int, Path]]:
-    """Every folder of a pack: its direction, its number, where it is."""
+    """List every pack's folder: direction, number, path."""
     if not home.languages.is_dir():
         return
     for path in home.languages.iterdir():
@@ -126,7 +126,7 @@ def list_folders(home: Home) -> Iterator[tuple[Pair, int, Path]]:
 
 
 def size_of(folder: Path) -> int:
-    """The bytes of the files of a pack, without its record."""
+    """Sum the bytes of a pack's files, without its record."""
     return sum(path.lstat().st_size for path in folder.rglob("*") if path != folder / RECORD and not path.is_dir())
 
 
@@ -135,7 +135,7 @@ def _newest(home: Home) -> dict[Pair, Path]:
 
 
 def _read(pair: Pair, path: Path) -> LanguagePack:
-    """The pack in a folder; raises DamagedPackError if a file is missing or its record cannot be read."""
+    """Read the pack in a folder. Raises DamagedLanguagePackError if a file is missing, changed or unreadable."""
     remedy = f"Fetch it again: {pair.command} --force"
     try:
         content = json.loads((path / RECORD).read_text(encoding="utf-8"))

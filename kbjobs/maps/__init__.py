@@ -1,1 +1,1 @@
-"""The knowledge map: documents as points in space, near each other where they are about the same."""
+"""The knowledge map: documents as points in space, close together if they are about the same."""

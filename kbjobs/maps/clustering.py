@@ -1,8 +1,8 @@
-"""Groups of documents that are about the same: k-means, with as many groups as part best.
+"""Cluster documents that are about the same: k-means, with the number of clusters that separates best.
 
-How many is judged by the silhouette (P. J. Rousseeuw, "Silhouettes: a graphical aid to the interpretation and
-validation of cluster analysis", 1987) of a sample; the first centres are drawn as k-means++ does (D. Arthur and
-S. Vassilvitskii, 2007).
+The number is judged by the silhouette of a sample (P. J. Rousseeuw, "Silhouettes: a graphical aid to the interpretation
+and validation of cluster analysis", 1987); the first centres are drawn as in k-means++ (D. Arthur and S. Vassilvitskii,
+2007).
 """
 
 from __future__ import annotations
@@ -13,19 +13,19 @@ from numpy.typing import NDArray
 Rows = NDArray[np.float32]
 Labels = NDArray[np.int64]
 
-MAX_CLUSTERS = 16  # clusters that colours and shapes still tell apart
-FEW = 6  # fewer clusters say little of as many documents as MANY
+MAX_CLUSTERS = 16  # clusters that colours and shapes can still distinguish
+FEW = 6  # with MANY documents or more, fewer clusters would say too little
 MANY = 500
-FEWEST = 8  # documents of which groups are made at all
-SAMPLE, JUDGED = 8_000, 1_000  # rows that centres are found from, and that are judged
+FEWEST = 8  # documents needed for any clustering
+SAMPLE, JUDGED = 8_000, 1_000  # rows to find centres from; rows to judge them by
 ROUNDS, TRIES = 30, 2
-MAX_PARTS, PART, PART_SAMPLE = 12, 20, 2_000  # of a cluster; documents of each on average; rows they are found from
+MAX_PARTS, PART, PART_SAMPLE = 12, 20, 2_000  # parts of a cluster; mean documents per part; rows to find them from
 BLOCK = 8_192
 SEED = 7
 
 
 def find_clusters(rows: Rows) -> Labels:
-    """The number of the cluster of each row: 0 is the largest one. One cluster if there is nothing to part."""
+    """Number the cluster of each row, from 0 for the largest; a single cluster if nothing can be separated."""
     count = len(rows)
     if count < FEWEST or not np.any(rows):
         return np.zeros(count, np.int64)
@@ -47,15 +47,14 @@ def find_clusters(rows: Rows) -> Labels:
 
 
 def part_clusters(rows: Rows, labels: Labels) -> tuple[Labels, list[int]]:
-    """Part each cluster by k-means, as far as its documents suffice.
+    """Split each cluster by k-means, if it has enough documents.
 
     Args:
         rows: a row for each document.
-        labels: the number of the cluster of each.
+        labels: the cluster number of each.
 
     Returns:
-        The number of the part of each row, and for each part the number of its cluster. A cluster of few documents is
-        one part.
+        The part number of each row, and the cluster number of each part. A cluster of few documents is one part.
     """
     draw = np.random.default_rng(SEED)
     parts = np.zeros(len(rows), np.int64)
@@ -67,7 +66,7 @@ def part_clusters(rows: Rows, labels: Labels) -> tuple[Labels, list[int]]:
             sample = rows[np.sort(draw.choice(members, min(PART_SAMPLE, len(members)), replace=False))]
             centres = _find_centres(sample, number, draw)
             nearest = [_nearest(rows[members[at : at + BLOCK]], centres) for at in range(0, len(members), BLOCK)]
-            _, found = np.unique(np.concatenate(nearest), return_inverse=True)  # a part that has no rows is none
+            _, found = np.unique(np.concatenate(nearest), return_inverse=True)  # parts without rows are dropped
         else:
             found = np.zeros(len(members), np.int64)
         parts[members] = found + len(owners)
@@ -76,7 +75,7 @@ def part_clusters(rows: Rows, labels: Labels) -> tuple[Labels, list[int]]:
 
 
 def _squares(rows: Rows, centres: Rows) -> NDArray[np.float64]:
-    """Squared distances of each row to each centre."""
+    """Compute the squared distance of each row to each centre."""
     a, b = rows.astype(np.float64), centres.astype(np.float64)
     found = (a * a).sum(axis=1)[:, None] + (b * b).sum(axis=1) - 2 * (a @ b.T)
     squares: NDArray[np.float64] = np.maximum(found, 0.0)
@@ -93,7 +92,7 @@ def _spread(rows: Rows, centres: Rows) -> float:
 
 
 def _find_centres(rows: Rows, number: int, draw: np.random.Generator) -> Rows:
-    """At most ``number`` centres: fewer where fewer rows differ."""
+    """Find at most ``number`` centres; fewer if fewer rows differ."""
     chosen = [rows[draw.integers(len(rows))]]
     left = _squares(rows, np.stack(chosen)).min(axis=1)
     while len(chosen) < number and left.sum() > 0:
@@ -114,7 +113,7 @@ def _find_centres(rows: Rows, number: int, draw: np.random.Generator) -> Rows:
 
 
 def _silhouette(distances: NDArray[np.float64], labels: Labels) -> float:
-    """The mean silhouette, from -1 to 1; -1 if all are in one cluster."""
+    """Compute the mean silhouette, from -1 to 1; -1 for a single cluster."""
     present, labels = np.unique(labels, return_inverse=True)
     if len(present) < 2:
         return -1.0

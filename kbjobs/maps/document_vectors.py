@@ -1,6 +1,6 @@
-"""The documents of sources with one vector each, from their ledgers.
+"""Read one vector for each document of the sources, from their ledgers.
 
-The vectors go to a file without a name, which is gone with the process: of 200,000 documents they take 300 MB.
+The vectors go to a nameless file that disappears with the process: those of 200,000 documents take 300 MB.
 """
 
 from __future__ import annotations
@@ -25,12 +25,12 @@ from kbjobs.store.ledger_rows import IndexedModel
 from kbjobs.store.tag_rows import passage_vectors
 
 READ = 4_096  # vectors read at a time
-BLOCK = 4_096  # documents computed with at a time; part of what makes sums the same on every run
+BLOCK = 4_096  # documents per computation; a fixed size keeps sums identical on every run
 
 
 @dataclass(frozen=True, slots=True)
 class MappedSource:
-    """A source that is drawn: the model whose vectors are taken, and the state of what is shown of it."""
+    """A source on the map: the model whose vectors are used, and the state of the content shown."""
 
     id: str
     name: str
@@ -41,7 +41,7 @@ class MappedSource:
 
 @dataclass(slots=True)
 class Documents:
-    """The documents that have a vector, in the order of their vectors; ``sources`` are numbers of sources."""
+    """The documents that have a vector, in the order of their vectors; ``sources`` are source numbers."""
 
     ids: list[str] = field(default_factory=list)
     titles: list[str] = field(default_factory=list)
@@ -54,7 +54,7 @@ class Documents:
 
 
 class VectorFile:
-    """Vectors of one dimension, written once and read in blocks as often as is needed."""
+    """Vectors of one dimension, written once and read in blocks as often as needed."""
 
     def __init__(self, folder: Path, dimension: int) -> None:
         self._file: BinaryIO = tempfile.TemporaryFile(dir=folder)  # noqa: SIM115
@@ -72,17 +72,19 @@ class VectorFile:
         self.count += len(rows)
 
     def blocks(self) -> Iterator[NDArray[np.float32]]:
-        """All rows from the first, a block at a time."""
+        """Yield all rows from the first, one block at a time."""
         self._file.seek(0)
         while content := self._file.read(BLOCK * self.dimension * 4):
             yield np.frombuffer(content, "<f4").reshape(-1, self.dimension)
 
 
 def choose_model(indexes: Sequence[tuple[str, Sequence[IndexedModel]]], preferred: str) -> str | None:
-    """The key of the model to draw sources by: the one that most have, of such the preferred one, else the newest.
+    """Choose the key of the model to draw by: the one that most sources have.
+
+    Of several such models it is the preferred one, else the newest.
 
     Args:
-        indexes: sources with the models of which they have vectors, in the order of their first use.
+        indexes: sources, each with the models that it has vectors of, in the order of their first use.
         preferred: the name of the model that searches use.
     """
     counts = Counter(model.key for _, models in indexes for model in models)
@@ -92,17 +94,17 @@ def choose_model(indexes: Sequence[tuple[str, Sequence[IndexedModel]]], preferre
 
 
 def gather(context: Context, sources: Sequence[MappedSource], vectors: VectorFile, span: float) -> Documents:
-    """Read the documents of the sources and write a vector for each: the direction of the mean of its passages.
+    """Read the sources' documents and write a vector for each: the direction of the mean of its passages.
 
     Args:
         context: the phase's context, for progress and the request to stop.
-        sources: the sources, whose models are the same.
+        sources: the sources, all with the same model.
         vectors: the file that the vectors are appended to.
         span: the part of the phase, from its start, that this takes.
 
     Raises:
         KbjobsError: a ledger holds vectors of another dimension than the model's.
-        JobCancelled: the job is to stop.
+        JobCancelled: the job was asked to stop.
     """
     documents = Documents()
     done = total = 0
@@ -146,7 +148,7 @@ def _add(documents: Documents, one: store.MappedDocument, source: int) -> None:
 
 
 def _means(ledger: Ledger, source: MappedSource) -> Iterator[tuple[list[str], NDArray[np.float32], int]]:
-    """Ids of documents in order, their vectors (not a number if none can be told), and how many were read."""
+    """Yield ids of documents in order, their vectors (NaN if there is none), and how many passages were read."""
     model = source.model
     pairs = passage_vectors(ledger, model.id, model.profile)
     begun: tuple[str, NDArray[np.float64]] | None = None

@@ -1,4 +1,4 @@
-"""Drawing the map of sources: their ledgers are read, what they hold is placed in space, and two files are written."""
+"""Draw the map of sources: read their ledgers, place their documents in space, and write two files."""
 
 from __future__ import annotations
 
@@ -35,16 +35,16 @@ from kbjobs.store.ledger_rows import IndexedModel
 from kbjobs.store.phase_state import hash_json
 from kbjobs.store.sources import SourceFolder
 
-FORMAT = 1  # of the points' file
+FORMAT = 1  # of the file of points
 MAX_NAMED = 5  # sources in a title
-READING, REDUCING, PARTING, LINKING = 0.6, 0.8, 0.9, 0.95  # parts of the phase at whose end each is done
+READING, REDUCING, PARTING, LINKING = 0.6, 0.8, 0.9, 0.95  # how much of the phase is done after each step
 
 
 @dataclass(frozen=True, slots=True)
 class MapRequest:
-    """A map to draw: the ids of its sources, the method, and the dimension of the models (None: any).
+    """A map to draw: the ids of its sources, the method, and the models' dimension (None: any).
 
-    ``is_of_one``: the map shows one source, and lies under its name.
+    ``is_of_one``: the map shows one source and takes its name.
     """
 
     sources: tuple[str, ...]
@@ -54,7 +54,7 @@ class MapRequest:
 
 
 def draw_map(context: Context, request: MapRequest) -> PhaseResult:
-    """Draw the map and write it, unless it lies there already."""
+    """Draw the map and write it, unless an identical one exists."""
     sources, left = _find_sources(context, request)
     for reason in left:
         context.log.warning("left out: %s", reason)
@@ -101,7 +101,7 @@ def draw_map(context: Context, request: MapRequest) -> PhaseResult:
 
 
 class _Drawn(NamedTuple):
-    """What is drawn, and by which method; ``shares`` of the variance that the axes explain, if they are components."""
+    """The drawn content. ``shares``: the variance that each axis explains, if the axes are principal components."""
 
     documents: Documents
     method: str
@@ -162,7 +162,8 @@ def _result(
 
 
 def _find_sources(context: Context, request: MapRequest) -> tuple[list[MappedSource], list[str]]:
-    """The sources that can be drawn together, and why others cannot. Raises MissingRequirementError if none can."""
+    """Find the sources that can be drawn together, and why others cannot. Raises MissingRequirementError if none
+    can."""
     indexes: list[tuple[str, list[IndexedModel]]] = []
     left: list[str] = []
     for source_id in request.sources:
@@ -217,7 +218,7 @@ def _advice(request: MapRequest, dimension: int | None) -> str:
 
 
 def _title(sources: Sequence[MappedSource]) -> str:
-    """The names of the sources; of more than MAX_NAMED the first ones and the number of the others."""
+    """Join the names of the sources; beyond MAX_NAMED, the first ones and the number of others."""
     names = [one.name for one in sources]
     if len(names) <= MAX_NAMED:
         return ", ".join(names)
@@ -225,9 +226,9 @@ def _title(sources: Sequence[MappedSource]) -> str:
 
 
 def _arrange(documents: Documents, placed: np.ndarray, components: Components) -> tuple[Points, np.ndarray]:
-    """The points in the order of the page, and the components of each point.
+    """Order the points as on the page, and the components of each point.
 
-    Addresses that begin alike come after each other: so they take less.
+    Addresses that begin alike come after each other, which takes less space.
     """
     clusters = find_clusters(components.rows)
     order = sorted(
@@ -256,7 +257,7 @@ def _find_links(context: Context, sources: Sequence[MappedSource], points: Point
     links = StrongestLinks(rows)
     for number, source in enumerate(sources):
         first, last = np.searchsorted(points.sources, [number, number + 1])
-        # The same page may be in two sources under one id.
+        # Two sources may have the same page under the same id.
         numbers = {points.ids[row]: row for row in range(first, last)}
         with Ledger(source.ledger) as ledger:
             for page in store.internal_links(ledger):

@@ -1,4 +1,4 @@
-"""What others wrote, as a page may show it: titles and snippets without tricks, addresses that only lead somewhere."""
+"""Make texts by others safe for a page: titles and snippets without tricks, addresses that are only links."""
 
 from __future__ import annotations
 
@@ -9,8 +9,8 @@ from urllib.parse import urlsplit
 
 TITLE, SNIPPET = 100, 80  # characters shown of each
 SCHEMES = ("http", "https", "file")
-# What would turn the direction of the text around it, or is not seen at all, is left out: Unicode's controls of
-# direction and what has no width. What breaks lines or is no character is a space.
+# Removed: Unicode's direction controls, which would turn the surrounding text, and characters without width.
+# Replaced by a space: line breaks and code points that are not characters.
 _LEFT_OUT = [
     *range(0x200B, 0x2010),
     *range(0x202A, 0x202F),
@@ -23,11 +23,11 @@ _TABLE: dict[int, str | None] = {
     **dict.fromkeys((*range(32), *range(127, 160), 8232, 8233, *range(55296, 57344)), " "),
     **dict.fromkeys(_LEFT_OUT),
 }
-MAX_MARKS = 4  # that one letter may carry
+MAX_MARKS = 4  # that a letter may carry
 
 
 def clean(text: str, max_length: int) -> str:
-    """The text in one line of at most ``max_length`` characters, with nothing in it but what is seen."""
+    """Put the text on one line of at most ``max_length`` characters, without invisible characters."""
     text = " ".join(text[: 2 * max_length + 100].translate(_TABLE).split())
     if not text.isascii() and not _marks().isdisjoint(text):
         text = "".join(_thin(text))
@@ -35,18 +35,18 @@ def clean(text: str, max_length: int) -> str:
 
 
 def cut(text: str, max_length: int) -> str:
-    """The text, with "…" in place of what is beyond ``max_length`` characters."""
+    """Cut the text to ``max_length`` characters, ending in "…"."""
     return text if len(text) <= max_length else text[: max_length - 1].rstrip() + "…"
 
 
 @cache
 def _marks() -> frozenset[str]:
-    """What is written upon, below or around a letter."""
+    """The combining marks: characters written above, below or around a letter."""
     return frozenset(char for char in map(chr, range(0x300, 0x20000)) if unicodedata.category(char)[0] == "M")
 
 
 def _thin(text: str) -> Iterator[str]:
-    """The characters without the marks that are piled upon a letter."""
+    """Drop combining marks beyond MAX_MARKS per letter."""
     marks = 0
     for char in text:
         marks = marks + 1 if char in _marks() else 0
@@ -55,7 +55,7 @@ def _thin(text: str) -> Iterator[str]:
 
 
 def safe_url(url: str) -> str:
-    """The address where a browser may follow it, else ""."""
+    """Return the address if a browser may follow it, or else ""."""
     if not url or not url.isprintable() or any(char in url for char in " \"'<>\\`"):
         return ""
     try:

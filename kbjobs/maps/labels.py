@@ -1,6 +1,6 @@
-"""What a cluster is called: the words that stand out in the titles and snippets of its documents.
+"""Label clusters with the words that stand out in the titles and snippets of their documents.
 
-A word that most pages of a source have, such as the name of the site at the end of each title, names no cluster.
+A word on most pages of a source, such as the site's name at the end of each title, never labels a cluster.
 """
 
 from __future__ import annotations
@@ -13,14 +13,14 @@ from kbjobs.content.terms import ENOUGH_DOCUMENTS, MAX_SHARE, class_weight, form
 from kbjobs.content.unspaced import grow, is_pair
 
 WORDS = 3  # of a label
-FEWEST_SHARE = 0.01  # of a cluster's documents that must have a word: a rare one is the name of a single thing
-FEWEST_PART_SHARE = 0.08  # of a part's, which has fewer
-LIFT = 1.5  # times as frequent in a part as in its cluster is a word that tells the part
+FEWEST_SHARE = 0.01  # of a cluster's documents that must have a word: a rarer word names a single thing
+FEWEST_PART_SHARE = 0.08  # the same for a part, which has fewer documents
+LIFT = 1.5  # how many times more frequent a word must be in a part than in its cluster
 
 
 @dataclass(frozen=True, slots=True)
 class TextSample:
-    """A document whose words are counted: the number of its source, its title and snippet in lower case, its words."""
+    """A document whose words are counted: its source's number, its title and snippet in lower case, its words."""
 
     source: int
     text: str
@@ -28,20 +28,20 @@ class TextSample:
 
 
 def read_sample(source: int, text: str) -> TextSample:
-    """Split the title and snippet of a document of a source into words."""
+    """Split the title and snippet of a source's document into words."""
     lowered = text.lower()
     return TextSample(source, lowered, tuple(split_words(lowered)))
 
 
 def drop_common_words(samples: Sequence[TextSample], clusters: Sequence[int]) -> list[TextSample]:
-    """The samples without the words that are common in their source.
+    """Remove the words that are common in a sample's source.
 
-    A word is common if more than half of a source's documents have it, and so they have on average over the source's
-    clusters: a word that only one large cluster has still names that cluster.
+    A word is common if more than half of a source's documents have it, also on average over the source's clusters: a
+    word of only one large cluster still names that cluster.
 
     Args:
         samples: documents of all clusters.
-        clusters: the number of the cluster of each.
+        clusters: the cluster number of each.
     """
     common = {
         source: _find_common(
@@ -69,23 +69,23 @@ def _find_common(members: Sequence[tuple[TextSample, int]]) -> set[str]:
 
 
 def label_clusters(samples: Sequence[TextSample], clusters: Sequence[int], count: int) -> list[str]:
-    """A label for each cluster: the words of greatest weight; "" if it has no word that names it.
+    """Label each cluster with its words of greatest weight; "" if no word is fit to name it.
 
     Args:
         samples: documents of all clusters.
-        clusters: the number of the cluster of each.
+        clusters: the cluster number of each.
         count: the number of clusters.
     """
     return _label(_gather(samples, clusters, count), lambda cluster, word: FEWEST_SHARE)
 
 
 def label_parts(samples: Sequence[TextSample], parts: Sequence[int], owners: Sequence[int]) -> list[str]:
-    """A label for each part of a cluster: the words that tell it from the rest of its cluster; "" if there are none.
+    """Label each part of a cluster with the words that set it apart within the cluster; "" if there are none.
 
     Args:
         samples: documents of all parts.
-        parts: the number of the part of each.
-        owners: for each part the number of its cluster.
+        parts: the part number of each.
+        owners: the cluster number of each part.
     """
     of_clusters = _gather(samples, [owners[part] for part in parts], max(owners, default=-1) + 1)
 
@@ -98,7 +98,7 @@ def label_parts(samples: Sequence[TextSample], parts: Sequence[int], owners: Seq
 
 @dataclass(slots=True)
 class _Group:
-    """The texts of a cluster, how often each word stands in them, and in how many it does."""
+    """The texts of a cluster, how often each word occurs in them, and in how many texts."""
 
     texts: list[str]
     words: Counter[str]
@@ -130,7 +130,7 @@ def _label(groups: Sequence[_Group], fewest_share: Callable[[int, str], float]) 
 
 
 def _choose(weights: dict[str, float], texts: list[str]) -> list[str]:
-    """The words of greatest weight, none of them a form or a part of another."""
+    """Choose the words of greatest weight, none of them a form or a part of another."""
     chosen: list[str] = []
     for word in sorted(weights, key=lambda word: (-weights[word], word)):
         if len(chosen) == WORDS:

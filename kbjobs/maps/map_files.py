@@ -1,4 +1,4 @@
-"""Where maps lie, and how they get there: whole, or not at all."""
+"""The files of maps, written whole or not at all."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from typing import Any
 from kbjobs.system.crashpoints import crash_point
 from kbjobs.system.files import atomic_write
 
-HEAD = 4_096  # bytes at whose end a file must have told its state
+HEAD = 4_096  # bytes at the start of a file that must contain its state
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,7 +26,7 @@ class MapFiles:
         return self.page.with_suffix(".json")
 
     def are_of(self, state: str) -> bool:
-        """Whether both files are there and show that state."""
+        """Whether both files exist and show that state."""
         return all(_names_state(path, state) for path in (self.page, self.points))
 
 
@@ -39,13 +39,13 @@ def _names_state(path: Path, state: str) -> bool:
 
 
 def write_page(files: MapFiles, content: str) -> None:
-    """Put the page in place."""
+    """Write the page."""
     _write(files.page, [content])
     crash_point("map.page_renamed")
 
 
 def write_points(files: MapFiles, facts: Mapping[str, Any], points: Iterable[Mapping[str, Any]]) -> None:
-    """Put the points in place: a JSON object with the facts and a list ``points``, one point a line.
+    """Write the points: a JSON object with the facts and a list ``points``, one point per line.
 
     Args:
         files: the map's files.
@@ -67,7 +67,7 @@ def _lines(facts: Mapping[str, Any], points: Iterable[Mapping[str, Any]]) -> Ite
 
 
 def _write(path: Path, parts: Iterable[str]) -> None:
-    # Always of the same name, so that what a kill leaves is overwritten and never adds up.
+    # Always the same name, so that leftovers of a kill are overwritten and never pile up.
     with atomic_write(path, path.with_name(f".{path.name}.part")) as file:
         file.writelines(part.encode() for part in parts)
         file.flush()

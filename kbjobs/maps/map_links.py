@@ -1,4 +1,4 @@
-"""The links between documents that a map draws: of many, those between documents that are most alike."""
+"""Select the links between documents that a map draws: if there are many, those between the most similar documents."""
 
 from __future__ import annotations
 
@@ -11,9 +11,9 @@ MAX_LINKS = 20_000
 
 
 class StrongestLinks:
-    """Takes pairs of documents and keeps the strongest; a link both ways counts once.
+    """Collects pairs of documents and keeps the strongest; a link in both directions counts once.
 
-    The strength of a link is the cosine of what its documents have in ``rows``.
+    A link's strength is the cosine of its documents' ``rows``.
     """
 
     def __init__(self, rows: NDArray[np.float32], max_links: int = MAX_LINKS) -> None:
@@ -22,7 +22,7 @@ class StrongestLinks:
         self._strengths = np.empty(0, np.float64)
 
     def take(self, pairs: Iterable[tuple[str, str]], numbers: Mapping[str, int]) -> None:
-        """Take links by the ids of their documents; ``numbers`` has the row of each document that is shown."""
+        """Add links by the ids of their documents; ``numbers`` maps the id of each shown document to its row."""
         found = [(numbers[a], numbers[b]) for a, b in pairs if a in numbers and b in numbers]
         if not found:
             return
@@ -38,7 +38,7 @@ class StrongestLinks:
             self._cut()
 
     def found(self) -> NDArray[np.int64]:
-        """Pairs of rows, the strongest first."""
+        """Return pairs of rows, the strongest first."""
         self._cut()
         return np.stack([self._keys // max(1, len(self._rows)), self._keys % max(1, len(self._rows))], axis=1)
 

@@ -1,4 +1,4 @@
-"""The page of a map: one file that needs nothing but itself, and is allowed nothing but itself."""
+"""The page of a map: one self-contained file, which is not allowed to load anything else."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ def _read(name: str) -> str:
 
 
 def page_version() -> str:
-    """A hash over the files that pages are made of: a page of other ones is out of date."""
+    """Hash the files that pages are made of; a page made of others is out of date."""
     digest = hashlib.sha256()
     for name in ("map.html", "map.css", *SCRIPTS):
         digest.update(_read(name).encode())
@@ -31,11 +31,11 @@ def page_version() -> str:
 
 
 def render(title: str, state: str, facts: Mapping[str, Any], numbers: str, texts: str) -> str:
-    """The page as text.
+    """Render the page.
 
     Args:
-        title: what the map is of.
-        state: of what it shows; stands near the beginning of the page.
+        title: the title of the map.
+        state: the state of the content shown; written near the beginning of the page.
         facts: names of clusters, sources and languages, and counts.
         numbers: the packed columns of numbers.
         texts: the packed texts.
@@ -49,7 +49,7 @@ def render(title: str, state: str, facts: Mapping[str, Any], numbers: str, texts
         " base-uri 'none'; form-action 'none'",
         "style": style,
         "script": script,
-        # Within a script element only these could end it, or begin what hides its end (HTML, 4.12.1.3).
+        # Only these could end a script element, or begin something that hides its end (HTML, 4.12.1.3).
         "facts": json.dumps(facts, ensure_ascii=True).replace("<", "\\u003c"),
         "numbers": numbers,
         "texts": texts,
@@ -58,5 +58,5 @@ def render(title: str, state: str, facts: Mapping[str, Any], numbers: str, texts
 
 
 def _hashed(content: str) -> str:
-    """How a policy names an inline script or style that may be used."""
+    """Write the source expression by which a policy allows an inline script or style."""
     return f"'sha256-{base64.b64encode(hashlib.sha256(content.encode()).digest()).decode()}'"

@@ -1,8 +1,8 @@
-"""The points of a map as bytes that a page can hold: compressed, and in letters that HTML takes as they are.
+"""Encode the points of a map as text for a page: compressed, in letters that HTML accepts unchanged.
 
-Numbers lie in columns, since like compresses with like. Texts are lines; an address says how many characters it shares
-with the one before it, and where it repeats the title, as those of wikis do. The page's ``decode.js`` is the other half
-of this file.
+Numbers are in columns, since similar values compress well together. Texts are lines; an address says how many
+characters it shares with the previous one, and marks where it repeats the title, as wikis' addresses do. The page's
+``decode.js`` is the counterpart of this file.
 """
 
 from __future__ import annotations
@@ -16,17 +16,17 @@ import numpy as np
 from numpy.typing import NDArray
 
 GREATEST = 65_535
-STEP = 4  # between two places on an axis: less than a pixel even to those who are as near as they can come
-SHARED = 90  # characters that a line can say it shares: one visible letter of ASCII each
-FIRST = 35  # the letter "#" stands for none
-REPEATED = "\t"  # stands for the title with underscores for spaces; neither text nor address has one
+STEP = 4  # between two places on an axis: less than a pixel even from as near as possible
+SHARED = 90  # the most shared characters that a line can state: each count is one visible ASCII letter
+FIRST = 35  # the letter "#" means zero
+REPEATED = "\t"  # stands for the title with underscores for spaces; neither texts nor addresses contain it
 
 
 @dataclass(frozen=True, slots=True)
 class Points:
-    """What is shown of each document, in the order of the page: columns of one length.
+    """What the map shows of each document, in the order of the page: columns of equal length.
 
-    ``places`` lie between -1 and 1; ``clusters``, ``sources`` and ``languages`` are numbers of names.
+    ``places`` are between -1 and 1; ``clusters``, ``sources`` and ``languages`` are numbers of names.
     """
 
     places: NDArray[np.float64]
@@ -40,7 +40,7 @@ class Points:
 
 
 def pack_numbers(points: Points, links: NDArray[np.int64]) -> str:
-    """Places, numbers of names, and pairs of points that are linked."""
+    """Pack the places, the numbers of names, and the pairs of linked points."""
     whole = np.minimum(np.round((points.places + 1) / 2 * GREATEST / STEP) * STEP, GREATEST).astype("<u2")
     columns = [_split_bytes(whole[:, axis]) for axis in range(3)]
     columns += [_split_bytes(column.astype("<u2")) for column in (points.clusters, points.sources, points.languages)]
@@ -51,7 +51,7 @@ def pack_numbers(points: Points, links: NDArray[np.int64]) -> str:
 
 
 def pack_texts(points: Points) -> str:
-    """Titles, addresses and snippets, a line each: first all titles, then all addresses, then all snippets."""
+    """Pack titles, addresses and snippets, one per line: first all titles, then all addresses, then all snippets."""
     before = ""
     addresses = []
     for url, title in zip(points.urls, points.titles, strict=True):
@@ -69,7 +69,8 @@ def pack_texts(points: Points) -> str:
 
 
 def _count_shared(before: str, url: str) -> int:
-    """How many characters two addresses begin alike with. Only ASCII: it is as long for the page as for us."""
+    """Count the characters that two addresses share at their start. Only ASCII, whose length is the same in
+    JavaScript."""
     for count, (a, b) in enumerate(zip(before, url[:SHARED], strict=False)):
         if a != b or not a.isascii():
             return count
@@ -77,11 +78,11 @@ def _count_shared(before: str, url: str) -> int:
 
 
 def _split_bytes(column: NDArray[np.uint16]) -> bytes:
-    """The upper bytes of all numbers, then the lower ones."""
+    """Put the upper bytes of all numbers first, then the lower ones."""
     return (column >> 8).astype(np.uint8).tobytes() + (column & 255).astype(np.uint8).tobytes()
 
 
 def _pack(content: bytes) -> str:
-    # The form of gzip (RFC 1952) that DecompressionStream reads; without a time, so that the same gives the same.
+    # The gzip format (RFC 1952), for DecompressionStream; without a time, so that equal input gives equal output.
     packer = zlib.compressobj(9, zlib.DEFLATED, 31, 9)
     return base64.b64encode(packer.compress(content) + packer.flush()).decode("ascii")

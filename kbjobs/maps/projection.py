@@ -1,7 +1,7 @@
-"""From vectors of hundreds of dimensions to the few that a map shows: by principal components, or by UMAP of these.
+"""Reduce vectors of hundreds of dimensions to the few of a map: by principal components, or by UMAP on these.
 
-The same vectors give the same bytes on every run: sums run over blocks of a fixed size in double precision and on one
-thread, since the parts of several are added in another order; the sign of a component, which is arbitrary, is fixed.
+The same vectors give the same bytes on every run: sums run over blocks of a fixed size, in double precision and on one
+thread, since several threads add in varying order; the arbitrary sign of a component is fixed.
 """
 
 from __future__ import annotations
@@ -13,9 +13,9 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-COMPONENTS = 32  # kept of each document: what clusters, links and UMAP are made of
-NOTHING = 1e-10  # a variance below this is the rounding of vectors of unit length, stored as float32
-NEIGHBOURS = 15  # that UMAP keeps together; its own default
+COMPONENTS = 32  # kept of each document; the basis of clusters, links and UMAP
+NOTHING = 1e-10  # a variance below this is only rounding of unit-length vectors stored as float32
+NEIGHBOURS = 15  # that UMAP keeps close together; its own default
 FEWEST_FOR_UMAP = 10
 SEED = 7
 
@@ -25,14 +25,14 @@ Blocks = Callable[[], Iterator[NDArray[np.float32]]]
 
 @dataclass(frozen=True, slots=True)
 class Components:
-    """A row of coordinates for each document, and the share of the whole variance that each component has."""
+    """A row of coordinates for each document, and each component's share of the total variance."""
 
     rows: NDArray[np.float32]
     shares: tuple[float, ...]
 
 
 def one_thread() -> AbstractContextManager[object]:
-    """A context in which numpy computes on one thread."""
+    """Make numpy compute on one thread, as a context."""
     from threadpoolctl import threadpool_limits
 
     limits: AbstractContextManager[object] = threadpool_limits(1)
@@ -43,7 +43,7 @@ def principal_components(blocks: Blocks, count: int, dimension: int) -> Componen
     """Compute the first principal components of vectors, within :func:`one_thread`.
 
     Args:
-        blocks: gives all vectors, a block at a time; called twice.
+        blocks: yields all vectors, a block at a time; called twice.
         count: the number of vectors.
         dimension: the dimension of each.
     """
@@ -71,7 +71,7 @@ def principal_components(blocks: Blocks, count: int, dimension: int) -> Componen
 
 
 def reduce_by_umap(rows: NDArray[np.float32]) -> NDArray[np.float32]:
-    """Three coordinates for each row by UMAP, the same on every run: its seed makes it use one thread."""
+    """Compute three coordinates per row by UMAP. Its seed makes it use one thread, so every run gives the same."""
     import umap
 
     neighbours = min(NEIGHBOURS, len(rows) - 1)
@@ -80,7 +80,7 @@ def reduce_by_umap(rows: NDArray[np.float32]) -> NDArray[np.float32]:
 
 
 def fit_into_cube(rows: NDArray[np.float32]) -> NDArray[np.float64]:
-    """The first three columns, moved and scaled alike so that the farthest lies at -1 or 1 of one of them."""
+    """Centre the first three columns and scale them together, so that the farthest value is -1 or 1."""
     wide = rows[:, :3].astype(np.float64)
     if not len(wide):
         return wide

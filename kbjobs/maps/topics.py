@@ -1,4 +1,4 @@
-"""The topics of a map: its clusters and their parts, each with a name and the place where the name stands."""
+"""The topics of a map: its clusters and their parts, each with a name and a place for the name."""
 
 from __future__ import annotations
 
@@ -19,9 +19,9 @@ DECIMALS = 3
 
 @dataclass(frozen=True, slots=True)
 class Topic:
-    """A name on the map: the number of its cluster, how many documents it names, and where it stands (-1 to 1).
+    """A name on the map: its cluster's number, how many documents it names, and its place (-1 to 1).
 
-    ``is_part``: it names a part of the cluster, which is shown to those who come nearer.
+    ``is_part``: it names a part of the cluster; such names appear only from nearer.
     """
 
     name: str
@@ -32,10 +32,10 @@ class Topic:
 
 
 def name_topics(points: Points, rows: Rows) -> tuple[list[str], list[Topic]]:
-    """Name the clusters of the points and the parts of these.
+    """Name the clusters of the points, and the parts of the clusters.
 
     Args:
-        points: the points; each cluster has some.
+        points: the points; every cluster has some.
         rows: the components of each point.
 
     Returns:
@@ -55,7 +55,7 @@ def name_topics(points: Points, rows: Rows) -> tuple[list[str], list[Topic]]:
     for number, (name, owner) in enumerate(zip(names, owners, strict=True)):
         words = frozenset(name.split(", "))
         if name and words != of_clusters[owner]:
-            same_name.setdefault((owner, words), []).append(number)  # parts of one name are one
+            same_name.setdefault((owner, words), []).append(number)  # parts with the same name become one
     found = [
         _place(points, np.isin(parts, same), names[same[0]], owner, True) for (owner, _), same in same_name.items()
     ]
@@ -63,7 +63,7 @@ def name_topics(points: Points, rows: Rows) -> tuple[list[str], list[Topic]]:
 
 
 def _choose_samples(clusters: Labels, count: int) -> Labels:
-    """Rows of at most READ documents of each cluster, evenly spaced: of all sources that it has."""
+    """Choose at most READ documents of each cluster, evenly spaced, so that all of its sources are included."""
     chosen = []
     for number in range(count):
         members = np.flatnonzero(clusters == number)
@@ -85,7 +85,7 @@ def _place(points: Points, members: NDArray[np.bool_], name: str, cluster: int, 
 
 
 def _find_middle(places: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Where most of the places are: a mean alone would be drawn away by those that lie far off."""
+    """Find where most of the places are: distant ones would pull a plain mean away."""
     middle: NDArray[np.float64] = np.median(places, axis=0)
     for _ in range(ROUNDS):
         squares = ((places - middle) ** 2).sum(axis=1)
@@ -95,7 +95,7 @@ def _find_middle(places: NDArray[np.float64]) -> NDArray[np.float64]:
 
 
 def describe_topics(topics: Sequence[Topic]) -> list[dict[str, object]]:
-    """The topics as JSON values."""
+    """Convert the topics to JSON values."""
     return [
         {
             "name": one.name,

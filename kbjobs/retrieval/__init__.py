@@ -1,1 +1,1 @@
-"""Answering a query: exact vectors, words, and the fusion of both."""
+"""Answer queries: by exact vectors, by words, and by the fusion of both."""

@@ -1,4 +1,4 @@
-"""One ranking of several: reciprocal rank fusion."""
+"""Merge several rankings into one: reciprocal rank fusion."""
 
 from __future__ import annotations
 
@@ -8,17 +8,18 @@ from typing import TypeVar
 Item = TypeVar("Item", bound=Hashable)
 
 K = 10
-"""How little a first rank weighs more than a second one. Cormack, Clarke and Büttcher (SIGIR 2009) take 60 for rankings
-of thousands; of two short ones 10 was better in a trial on 5,183 abstracts (nDCG@10 0.728 against 0.724)."""
+"""The larger K, the smaller the advantage of a first rank over a second. Cormack, Clarke and Büttcher (SIGIR 2009) use
+60 for rankings of thousands; for two short ones 10 was better in a trial on 5,183 abstracts (nDCG@10 0.728 against
+0.724)."""
 
 
 def fuse(rankings: Sequence[Sequence[Item]]) -> list[Item]:
-    """The items of all rankings, best first: each ranking gives an item 1 / (K + its rank), counted from 1.
+    """Order the items of all rankings, best first: each ranking gives an item 1 / (K + its rank), counted from 1.
 
-    Equal sums are ordered by the first ranking in which an item stands, and its place there.
+    Equal sums are ordered by the first ranking that has the item, and by its place there.
     """
     sums: dict[Item, float] = {}
     for ranking in rankings:
         for rank, item in enumerate(ranking, start=1):
             sums[item] = sums.get(item, 0.0) + 1.0 / (K + rank)
-    return sorted(sums, key=lambda item: -sums[item])  # sorting keeps the order of equal ones
+    return sorted(sums, key=lambda item: -sums[item])  # sorting is stable

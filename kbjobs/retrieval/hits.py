@@ -1,4 +1,4 @@
-"""What a search is asked for, and what it gives back."""
+"""A search's query and its hits."""
 
 from __future__ import annotations
 
@@ -13,16 +13,16 @@ MODES: tuple[str, ...] = get_args(Mode)
 
 @dataclass(frozen=True, slots=True)
 class Query:
-    """What is looked for.
+    """A query.
 
     Args:
         words: any text.
-        sources: ids; none for all sources.
+        sources: ids of sources; empty for all.
         count: how many hits, from 1.
-        model: its name; None for the one that the sources were indexed with.
-        mode: by vectors and words, or by one of them.
+        model: the name of a model; None for the one that the sources were indexed with.
+        mode: search by vectors and words, or only one of them.
         which: which documents count.
-        passages: a document may be among the hits several times.
+        passages: whether a document may have several hits.
     """
 
     words: str
@@ -36,11 +36,11 @@ class Query:
 
 @dataclass(frozen=True, slots=True)
 class Hit:
-    """A passage that was found, the best of its document.
+    """A found passage, the best of its document.
 
-    ``rank`` counts from 1 and orders; ``score`` is the cosine similarity to the query, None if only words matched;
-    ``model`` is what computed it, None if none did; ``mode`` is how it was looked for; ``matched`` are words of the
-    passage that are the query's; ``more`` counts further passages of the document that were found.
+    ``rank`` orders the hits, from 1; ``score`` is the cosine similarity to the query, None if only words matched;
+    ``model`` computed it, None if none did; ``mode`` is how the search was done; ``matched`` are the words of the
+    passage that match the query's; ``more`` counts further passages found in the document.
     """
 
     rank: int

@@ -23,33 +23,33 @@ if TYPE_CHECKING:
 
     from kbjobs.vectors.collection import Collection
 
-LANGUAGES = 8  # of a source, in whose stemmed forms a query's words are looked up
-FILTERED = 10  # times as many records are asked of Chroma where only some documents count
-_CHROMA = threading.Lock()  # it keeps what is open in one place for the whole process
-SWAPS = 5  # of an index under a search that are put up with
+LANGUAGES = 8  # of a source, in whose stemmed forms a query's words are searched
+FILTERED = 10  # times as many records are requested from Chroma if only some documents count
+_CHROMA = threading.Lock()  # Chroma keeps its open collections in one place for the whole process
+SWAPS = 5  # replacements of an index during one search that are tolerated
 
 
 @dataclass(frozen=True, slots=True)
 class Scored:
-    """A passage and how well it fits: a cosine, or BM25."""
+    """A passage with its score: a cosine, or BM25."""
 
     passage: PassageEntry
     score: float
 
 
 Near = tuple[int | str | Passage, float]
-"""A vector with its cosine to the query's. It is named by its row of the matrix; by Chroma by the id of a record, or
-where an index has no passages of its own by all that Chroma keeps of one."""
+"""A vector with its cosine to the query's. It is named by its row in the matrix; from Chroma by a record's id, or by
+all that Chroma has of the passage if the index has no passages of its own."""
 Numbered = tuple[int, float]
-"""The number of a passage in its file, with its BM25."""
+"""A passage's number in its file, with its BM25."""
 
 
 class Index:
-    """What a job has published last. ``damage`` says why it cannot be searched exactly, where it is to be.
+    """The index that a job published last. ``damage`` says why it cannot be searched exactly although it should be.
 
-    ``is_gone`` where there is none any more: a job has cleared it since it was seen.
-    An index that an older version has published has no passages of its own: Chroma answers, for vectors alone. So it
-    does for one that is too large for a matrix.
+    ``is_gone``: the index no longer exists, because a job has cleared it since. For an index from an older version,
+    which has no passages of its own, Chroma answers, by vectors only. Chroma also answers by vectors if an index is too
+    large for a matrix.
     """
 
     def __init__(self, copies: WorkingCopy, open_collection: Callable[[], AbstractContextManager[Collection]]) -> None:
@@ -88,18 +88,18 @@ class Index:
 
     @property
     def is_current(self) -> bool:
-        """Whether no job has put another one in its place."""
+        """Whether no job has replaced it."""
         return self._inode is not None and self._inode == _inode(self._copies.readable())
 
     def close(self) -> None:
-        """Let go of the files."""
+        """Close the files."""
         if self._file is not None:
             self._file.close()
         self._file = self._matrix = None
 
     def languages(self) -> tuple[str, ...]:
-        """The languages of most of its passages."""
-        if self._languages is None:  # what is published does not change
+        """The most frequent languages of its passages."""
+        if self._languages is None:  # a published index does not change
             self._languages = () if self._file is None else self._file.languages(LANGUAGES)
         return self._languages
 
@@ -125,7 +125,7 @@ class Index:
         return nearest(self._matrix, vector, count, rows)
 
     def passages_near(self, near: Sequence[Near], which: Filter) -> list[Scored]:
-        """The passages of vectors that :meth:`nearest` gave, in their order."""
+        """Find the passages of vectors that :meth:`nearest` returned, in their order."""
         names: list[Any] = [name for name, _ in near]
         entries: Mapping[Any, Sequence[PassageEntry]]
         if self._file is None:
@@ -141,7 +141,7 @@ class Index:
 
         Args:
             words: stemmed words.
-            count: how many passages to find; all that equal the last one are added.
+            count: how many passages to find; all with the same score as the last one are added.
             which: which documents count.
 
         Returns:
@@ -150,11 +150,11 @@ class Index:
         return [] if self._file is None else self._file.by_words(words, count, which)
 
     def passages_with(self, numbered: Sequence[Numbered]) -> list[Scored]:
-        """The passages of numbers that :meth:`by_words` gave, best first."""
+        """Find the passages whose numbers :meth:`by_words` returned, best first."""
         return [] if self._file is None else _passages_with(self._file, numbered)
 
     def read(self, entries: Sequence[PassageEntry]) -> list[Passage]:
-        """The passages with their texts, in any order."""
+        """Read the passages with their texts, in any order."""
         known = [one for one in entries if isinstance(one, Passage)]
         return known if self._file is None else self._file.read([one.id for one in entries])
 
@@ -170,7 +170,7 @@ class Index:
             except CollectionError:
                 if self.is_current and path == self._copies.readable():
                     raise
-                with self._open_collection() as collection:  # a job has put another one in its place
+                with self._open_collection() as collection:  # a job has replaced the collection
                     hits = collection.query(vector, wanted)
         if self._file is not None:
             there = self._file.of_records([hit.id for hit in hits], which)
@@ -181,7 +181,7 @@ class Index:
 
 
 class WordIndex:
-    """The words of a source that has no index yet, but whose documents are known. Raises ValueError, sqlite3.Error."""
+    """The words of a source whose documents are known but not yet indexed. Raises ValueError or sqlite3.Error."""
 
     damage = ""
     is_gone = False
@@ -196,23 +196,23 @@ class WordIndex:
 
     @property
     def is_current(self) -> bool:
-        """Whether no job has put another one in its place."""
+        """Whether no job has replaced it."""
         return self._inode == _inode(self._path)
 
     def close(self) -> None:
-        """Let go of the file."""
+        """Close the file."""
         self._file.close()
 
     def languages(self) -> tuple[str, ...]:
-        """As :meth:`Index.languages`."""
+        """The same as :meth:`Index.languages`."""
         return self._languages
 
     def by_words(self, words: Sequence[str], count: int, which: Filter) -> list[Numbered]:
-        """Find passages that contain any of the words, as :meth:`Index.by_words`.
+        """Find passages that contain any of the words, like :meth:`Index.by_words`.
 
         Args:
             words: stemmed words.
-            count: how many passages to find; all that equal the last one are added.
+            count: how many passages to find; all with the same score as the last one are added.
             which: which documents count.
 
         Returns:
@@ -221,11 +221,11 @@ class WordIndex:
         return self._file.by_words(words, count, which)
 
     def passages_with(self, numbered: Sequence[Numbered]) -> list[Scored]:
-        """As :meth:`Index.passages_with`."""
+        """Do the same as :meth:`Index.passages_with`."""
         return _passages_with(self._file, numbered)
 
     def read(self, entries: Sequence[PassageEntry]) -> list[Passage]:
-        """As :meth:`Index.read`."""
+        """Do the same as :meth:`Index.read`."""
         return self._file.read([one.id for one in entries])
 
 

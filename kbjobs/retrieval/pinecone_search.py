@@ -1,4 +1,4 @@
-"""Answering queries from Pinecone: what pinecone-sync has sent there, compared by the service."""
+"""Answer queries from Pinecone: the service compares the vectors that pinecone-sync has sent."""
 
 from __future__ import annotations
 
@@ -27,13 +27,13 @@ if TYPE_CHECKING:
 MODEL = TEXT_EMBEDDING_3_SMALL
 MAX_HITS = 1000
 PASSAGES_OF_HIT, MIN_PASSAGES, MAX_PASSAGES = 5, 50, 1000
-"""Passages that are asked for: so many a hit, as a document has several; an answer has at most 4 MB."""
+"""Passages to request: several per hit, since a document has several; an answer has at most 4 MB."""
 
 
 class PineconeSearcher:
     """Searches the sources of a home in Pinecone. Use as a context manager.
 
-    ``on_notice`` is told where a source has nothing there. Raises MissingRequirementError if no index is set.
+    ``on_notice`` is called if the index has nothing of a source. Raises MissingRequirementError if no index is set.
     """
 
     def __init__(self, home: Home, settings: Settings, on_notice: Callable[[str], None] = lambda text: None) -> None:
@@ -54,10 +54,10 @@ class PineconeSearcher:
             self._embedder.close()
 
     def search(self, query: Query) -> list[Hit]:
-        """As :meth:`kbjobs.retrieval.searcher.Searcher.search`, by vectors alone.
+        """Search as :meth:`kbjobs.retrieval.searcher.Searcher.search` does, but only by vectors.
 
         Raises:
-            UsageError: what the index cannot do is asked for, or nothing.
+            UsageError: the query is empty, or asks for something that the index cannot do.
             NotFoundError: no such source or index, or nothing was ever sent there.
             MissingRequirementError, TransientError: a key is missing or refused; a service does not answer.
         """
@@ -65,7 +65,7 @@ class PineconeSearcher:
         _check(query)
         namespaces = self._find_namespaces(query.sources)
         for namespace in namespaces.values():
-            self._index(namespace)  # a key that is missing is told before a query is paid for
+            self._index(namespace)  # report a missing key before paying for a query
         if self._embedder is None:
             self._embedder = QueryModel.find(MODEL.name, self._home, self._settings).load()
         vector = self._embedder.embed_query(words).tolist()
@@ -81,7 +81,8 @@ class PineconeSearcher:
         return _make_hits(words, found, count, query.passages)
 
     def _find_namespaces(self, sources: Sequence[str]) -> dict[str, str]:
-        """Where each source is: where it was last sent to; one that is named and never was, where it would be."""
+        """Find each source's namespace: where it was last sent; a named source that was never sent gets its default
+        one."""
         found: dict[str, str] = {}
         for source_id in dict.fromkeys(sources) or list_source_ids(self._home.sources):
             folder = SourceFolder(self._home.sources, source_id)
@@ -144,13 +145,13 @@ def _filter(source_id: str, which: Filter) -> dict[str, Any]:
 
 
 def _make_hits(words: str, found: Sequence[tuple[str, PineconeMatch]], count: int, passages: bool) -> list[Hit]:
-    """The best passages, one a document unless all are asked for; the same passage is never there twice."""
+    """Make hits of the best passages, one per document unless all are wanted; no passage appears twice."""
     best: dict[tuple[str, ...], tuple[str, PineconeMatch]] = {}
     more: dict[tuple[str, ...], int] = {}
     seen: set[tuple[str, str, str]] = set()
     for source_id, match in found:
         document = (source_id, _text(match, "doc_id"))
-        # While a record is replaced, or where two homes have sent the same source, there are two of it.
+        # There are two records of a passage while it is replaced, or if two homes have sent the same source.
         passage = (*document, _text(match, "url") + "\0" + _text(match, "text"))
         if passage in seen:
             continue
@@ -184,6 +185,6 @@ def _language(match: PineconeMatch) -> str | None:
 
 
 def _text(match: PineconeMatch, field: str) -> str:
-    """A text of a record's metadata: others may write there too."""
+    """Read a text from a record's metadata, which others may write too."""
     value = match.metadata.get(field)
     return value if isinstance(value, str) else ""

@@ -1,4 +1,4 @@
-"""The model that a query is embedded with: the one the sources were indexed with, wherever it runs."""
+"""The model that embeds a query: the one that the sources were indexed with, local or online."""
 
 from __future__ import annotations
 
@@ -14,12 +14,12 @@ from kbjobs.config.settings import Settings
 if TYPE_CHECKING:
     from kbjobs.embedding.embedder import Embedder
 
-RETRIES, TIMEOUT_SECONDS = 2, 30  # somebody waits for the answer: not as patient as a job
+RETRIES, TIMEOUT_SECONDS = 2, 30  # a person waits for the answer, so there are fewer retries than in a job
 
 
 @dataclass(frozen=True, slots=True)
 class QueryModel:
-    """A model by name, its key in a ledger, what loads it, and the command that indexes with it."""
+    """A model's name, its key in a ledger, its loader, and the command that indexes with it."""
 
     name: str
     key: str
@@ -34,7 +34,7 @@ class QueryModel:
         Args:
             name: a local model or one of the API.
             home: where local models and secrets are.
-            settings: name the engine.
+            settings: the settings in force, which name the engine.
 
         Raises:
             NotFoundError, MissingRequirementError: there is no such model here, or it is damaged.
@@ -63,7 +63,7 @@ class QueryModel:
 
 
 def index_command(model: str | None) -> str:
-    """The job that indexes with a model, on the source that takes the place of {}; None: with that of the settings."""
+    """The job that indexes with a model, with {} for the source; for None, with the model of the settings."""
     from kbjobs.embedding.online_models import find_online
 
     if model is None:
@@ -72,12 +72,13 @@ def index_command(model: str | None) -> str:
 
 
 def candidates(indexed: Mapping[str, Mapping[str, str]], preferred: str) -> list[str]:
-    """The models that sources are indexed with, in the order in which they are tried.
+    """Order the models that sources are indexed with by preference.
 
-    First the one that all have, then the preferred one, then those that most have; of each the online ones last.
+    Models that all sources have come first, then the preferred one, then local ones before online ones, then those that
+    more sources have.
 
     Args:
-        indexed: names of the models that each source has an index of, by their keys.
+        indexed: for each source, the names of the models that it has an index of, by key.
         preferred: the model of the settings.
     """
     from kbjobs.embedding.online_models import find_online
@@ -98,5 +99,5 @@ def candidates(indexed: Mapping[str, Mapping[str, str]], preferred: str) -> list
 
 
 def names_of(indexed: Iterable[Mapping[str, str]]) -> list[str]:
-    """The names of all models, in order."""
+    """List the names of all models, in order."""
     return sorted({name for models in indexed for name in models.values()})

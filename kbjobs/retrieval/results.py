@@ -1,4 +1,4 @@
-"""What the sources have found, made one list of hits."""
+"""Merge the answers of the sources into one list of hits."""
 
 from __future__ import annotations
 
@@ -14,13 +14,13 @@ from kbjobs.retrieval.open_index import Index, Near, Numbered, Scored, WordIndex
 from kbjobs.store.passages import Filter, Passage, PassageEntry
 
 Key = tuple[str, str]  # a source, and a passage or a document of it
-Forms = list[tuple[str, ...]]  # of each word of a query
+Forms = list[tuple[str, ...]]  # for each word of a query
 Item = TypeVar("Item")
 
 
 @dataclass(frozen=True, slots=True)
 class SourceAnswer:
-    """What a source has found: vectors, and numbers of passages with their BM25. No passage is looked up yet."""
+    """A source's answer: vectors, and numbers of passages with their BM25. No passage has been read yet."""
 
     index: Index | WordIndex
     forms: Forms
@@ -28,12 +28,12 @@ class SourceAnswer:
     numbered: Sequence[Numbered]
 
     def passages_near(self, near: Sequence[Near], which: Filter) -> list[Scored]:
-        """As :meth:`Index.passages_near`."""
+        """Do the same as :meth:`Index.passages_near`."""
         return self.index.passages_near(near, which) if isinstance(self.index, Index) else []
 
 
 class Found:
-    """Gathers the answers of all sources; reads passages only once it is known which count.
+    """Collects the answers of all sources; passages are read only once it is clear which ones count.
 
     Args:
         depth: how many passages of each ranking count.
@@ -45,15 +45,15 @@ class Found:
         self._answers: dict[str, SourceAnswer] = {}
 
     def add(self, source_id: str, answer: SourceAnswer) -> None:
-        """What a source has found."""
+        """Add the answer of a source."""
         self._answers[source_id] = answer
 
     def hits(self, query: Query, model: str | None) -> list[Hit]:
-        """The best hits: of each document its best passage, or all of them if the query asks for passages.
+        """Choose the best hits: the best passage of each document, or all of them if the query asks for passages.
 
         Args:
-            query: what was searched for.
-            model: what has embedded the query, None if nothing has.
+            query: the query.
+            model: the model that embedded the query, None if none did.
         """
         rankings = [self._rank_by_vectors(), self._rank_by_words()]
         used: Mode = (
@@ -91,7 +91,7 @@ class Found:
         return self._rank({name: self._answers[name].index.passages_with(ones) for name, ones in best.items()})
 
     def _best(self, found: Mapping[str, Sequence[tuple[Item, float]]]) -> dict[str, list[tuple[Item, float]]]:
-        """What may be among the best of all sources; of each at least one passage counts."""
+        """Keep what may be among the best of all sources; each item stands for at least one passage."""
         scores = sorted((score for ones in found.values() for _, score in ones), reverse=True)
         min_score = scores[: self._depth][-1] if scores else 0.0
         best = {name: list(takewhile(lambda one: one[1] >= min_score, ones)) for name, ones in found.items()}
@@ -102,7 +102,8 @@ class Found:
         return sorted(ranking, key=lambda pair: -pair[1].score)[: self._depth]
 
     def _more_cosines(self, entries: Mapping[Key, PassageEntry]) -> dict[Key, float]:
-        """Of the passages that their source has found by vectors, though others have found better ones."""
+        """Find the cosines of passages that their source found by vectors, but that were beaten by other sources'
+        passages."""
         found: dict[Key, float] = {}
         for source_id, of_source in _by_source(entries).items():
             answer = self._answers[source_id]
@@ -121,10 +122,10 @@ class Found:
 
 
 def _order(rankings: Sequence[Sequence[tuple[Key, Scored]]], passages: bool) -> tuple[list[Key], dict[Key, int]]:
-    """The keys of the passages, best first, and how many more each document has than the one that is shown.
+    """Order the keys of the passages, best first, and count each document's further passages.
 
-    Unless all ``passages`` are wanted, documents are ranked, by the best passage that each ranking has of them: it need
-    not be the same one.
+    Unless all ``passages`` are wanted, documents are ranked: each ranking counts its own best passage of a document,
+    which need not be the same one.
     """
     order = fuse([[key for key, _ in ranking] for ranking in rankings])
     more: dict[Key, int] = {}

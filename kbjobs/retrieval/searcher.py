@@ -1,4 +1,4 @@
-"""Answering queries over one source, several, or all: what is opened and loaded stays so for the next one."""
+"""Answer queries over one source, several, or all; opened indexes and loaded models are kept for the next query."""
 
 from __future__ import annotations
 
@@ -36,16 +36,16 @@ if TYPE_CHECKING:
 
 OnDamaged = Callable[[str, KbjobsError], None]
 DEPTH = 100  # passages of each ranking that are fused, at least
-DEPTH_OF_HIT = 10  # … and for each hit that is asked for: a document has several
+DEPTH_OF_HIT = 10  # … and per requested hit, since a document has several
 MAX_COUNT = 1_000_000
-MAX_WORDS = 200  # different words of a query that are looked up
+MAX_WORDS = 200  # different words of a query that are searched
 
 
 class Searcher(Closable):
     """Searches the sources of a home. Use as a context manager.
 
-    ``on_notice`` is told what was used where that is not what was asked for; ``on_damaged`` the id of each source that
-    cannot be searched, and why, where not that one alone was asked for.
+    ``on_notice`` is told if something else was used than was asked for. ``on_damaged`` gets the id of each source that
+    cannot be searched, and the reason, unless that source was the only one asked for.
     """
 
     def __init__(
@@ -63,7 +63,7 @@ class Searcher(Closable):
         self._models: dict[str, tuple[tuple[int | None, ...], dict[str, str]]] = {}
 
     def close(self) -> None:
-        """Let go of models and files."""
+        """Release models and files."""
         for index in self._indexes.values():
             index.close()
         for embedder in self._embedders.values():
@@ -71,10 +71,10 @@ class Searcher(Closable):
         self._indexes, self._embedders = {}, {}
 
     def search(self, query: Query) -> list[Hit]:
-        """The best passages for the words of a query.
+        """Find the best passages for the words of a query.
 
         Raises:
-            UsageError: there is nothing to look for, or a count that is none.
+            UsageError: the query is empty, or the count is out of range.
             NotFoundError, MissingRequirementError: no such source, model or index.
             UnavailableError: an index cannot be read.
         """
@@ -110,11 +110,11 @@ class Searcher(Closable):
         return found.hits(query, name)
 
     def embed(self, words: str, model: str) -> NDArray[float32]:
-        """The vector of a query: float32 of unit length."""
+        """Embed a query: float32 of unit length."""
         return self._embed_with(QueryModel.find(model, self._home, self._settings), words)
 
     def _find_indexed(self, sources: Sequence[str]) -> dict[str, dict[str, str]]:
-        """For each source the models that it has an index of: their names by their keys."""
+        """Find the models that each source has an index of: their names by key."""
         found: dict[str, dict[str, str]] = {}
         for source_id in dict.fromkeys(sources) or list_source_ids(self._home.sources):
             folder = SourceFolder(self._home.sources, source_id)
@@ -128,13 +128,13 @@ class Searcher(Closable):
         return found
 
     def _report_damaged(self, source_id: str, error: UnavailableError, sources: Sequence[str]) -> None:
-        """Raise what is wrong with a source that alone was asked for, else tell of it."""
+        """Report a source that cannot be searched; raise the error if only that source was asked for."""
         if len(sources) == 1:
             raise error
         self._on_damaged(source_id, error)
 
     def _models_of(self, folder: SourceFolder) -> dict[str, str]:
-        """The names of a source's models by key; looked up again once one of its files has changed."""
+        """Find the names of a source's models by key, again whenever one of its files has changed."""
         files = (folder.manifest, folder.ledger, Path(f"{folder.ledger}-wal"), folder.vectors)
         state = tuple(_changed_at(path) for path in files)
         known = self._models.get(folder.id)
@@ -146,14 +146,14 @@ class Searcher(Closable):
     def _embed(
         self, query: Query, indexed: Mapping[str, Mapping[str, str]]
     ) -> tuple[QueryModel | None, NDArray[float32] | None]:
-        """The model and the query's vector; None if only words are to be compared."""
+        """Choose the model and embed the query; None if only words are compared."""
         words, sources, model, mode = query.words, query.sources, query.model, query.mode
         names = candidates(indexed, self._settings.text("model"))
         if not names:
             folders = (SourceFolder(self._home.sources, source_id) for source_id in indexed)
             if mode != "vectors" and model is None and any(folder.words.exists() for folder in folders):
                 return None, None
-            # Whether the model is on this machine matters to the command that makes the index, and not yet here.
+            # The model may be missing on this machine: that matters to the indexing command, not here.
             raise self._not_indexed(sources, indexed, None, model)
         if mode == "words":
             return None, None
@@ -196,9 +196,9 @@ class Searcher(Closable):
     def _open_all(
         self, indexed: Mapping[str, Mapping[str, str]], chosen: QueryModel | None, sources: Sequence[str]
     ) -> dict[str, Index | WordIndex]:
-        """The index of each source that has one to search."""
+        """Open the index of each source that has one."""
         opened: dict[str, Index | WordIndex] = {}
-        cleared = 0  # since it was looked which sources have an index
+        cleared = 0  # since the indexed sources were listed
         for source_id, models in indexed.items():
             try:
                 index = self._open(source_id, models, chosen)
@@ -214,7 +214,7 @@ class Searcher(Closable):
         return opened
 
     def _open(self, source_id: str, models: Mapping[str, str], chosen: QueryModel | None) -> Index | WordIndex | None:
-        """The index to search: the chosen model's, else any for its words; None if there is nothing."""
+        """Open the index to search: the chosen model's, else any for its words; None if there is none."""
         folder = SourceFolder(self._home.sources, source_id)
         if not models and not folder.words.exists():
             return None
@@ -258,7 +258,7 @@ class Searcher(Closable):
         return open_published(self._home, self._settings, folder, key)
 
     def _mend(self, folder: SourceFolder, key: str, path: Path) -> str:
-        """Rebuild a damaged exact index from the ledger; returns what stands in the way, or nothing."""
+        """Rebuild a damaged exact index from the ledger. Returns the obstacle, "" on success."""
         from kbjobs.vectors.exact import mend_exact
 
         try:
@@ -306,7 +306,7 @@ def _fold(words: str, languages: Iterable[str]) -> Forms:
 def _check(words: str, count: int) -> None:
     if not words.strip():
         raise UsageError("no words were given", 'For example: kbjobs search "boil water".')
-    if any("\ud800" <= character <= "\udfff" for character in words):  # how Python gives bytes that are no text
+    if any("\ud800" <= character <= "\udfff" for character in words):  # Python's form of bytes that are not text
         raise UsageError("the words are not valid UTF-8", "Check the terminal's character set.")
     if not 1 <= count <= MAX_COUNT:
         raise UsageError(f"{count} is not a number of hits", f"Choose one from 1 to {MAX_COUNT:,}.")

@@ -1,1 +1,1 @@
-"""Reading a chain file: syntax, positions, validation, schema, drafts. Nothing else of chains/ imports it."""
+"""Read chain files: syntax, positions, validation, schema, drafts. No other module of chains/ imports this package."""

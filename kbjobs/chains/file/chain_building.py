@@ -1,4 +1,4 @@
-"""From the tables of a chain file to a chain, with everything that is wrong in them at once."""
+"""Build a chain from the tables of a chain file, or report all of its mistakes at once."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ from kbjobs.phases.registry import is_taken, job_type, job_types
 
 @dataclass(frozen=True, slots=True)
 class Built:
-    """A chain, or why there is none; ``kinds`` are the job types of its phases, None if nobody knows one."""
+    """A chain, or the reasons there is none. ``kinds`` are the job types of its phases, None for an unknown one."""
 
     chain: Chain | None
     diagnostics: list[Diagnostic]
@@ -31,11 +31,11 @@ class Built:
 
 
 def build(document: dict[str, Any], stem: str, origin: str) -> Built:
-    """Check the tables of a chain file and make a chain of them.
+    """Check the tables of a chain file and build a chain from them.
 
     Args:
-        document: as tomllib gives it.
-        stem: the chain's name where the file gives none.
+        document: the tables, as tomllib parses them.
+        stem: the chain's name if the file gives none.
         origin: where it was read, for people.
     """
     too_deep = nesting_problem(document)
@@ -45,7 +45,7 @@ def build(document: dict[str, Any], stem: str, origin: str) -> Built:
 
 
 def job_spellings(kind: JobType[Any]) -> tuple[str, ...]:
-    """All that a chain file may call a job type, former names included."""
+    """All names that a chain file may use for a job type, legacy names included."""
     former = [old for old, names in LEGACY.items() if names == (kind.name,)]
     return tuple(spelling for name in (kind.name, *former) for spelling in _spellings(name))
 
@@ -55,13 +55,13 @@ def _spellings(name: str) -> tuple[str, ...]:
 
 
 class _Builder:
-    """Collects what is wrong while it goes through a document whose values may be anything."""
+    """Collects mistakes while it walks through a document whose values may be anything."""
 
     def __init__(self, document: dict[str, Any]) -> None:
         self._document = document
         self._found: dict[Path, list[Diagnostic]] = {}
         tables = document.get("phase")
-        tables = tables[:MAX_PHASES] if isinstance(tables, list) else []  # that there are more is said once
+        tables = tables[:MAX_PHASES] if isinstance(tables, list) else []  # the excess is reported once
         self._rows: list[dict[str, Any]] = [row if isinstance(row, dict) else {} for row in tables]
         defaults = document.get("defaults")
         self._defaults: dict[str, Any] = defaults if isinstance(defaults, dict) else {}
@@ -98,7 +98,7 @@ class _Builder:
         self._found.setdefault(one.path, []).append(one)
 
     def _add_new(self, found: Sequence[Diagnostic]) -> None:
-        """Add what is said of values of which nothing is said yet."""
+        """Add diagnostics for values that have none yet."""
         known = set(self._found)
         for one in found:
             if one.path not in known or one.at == "key":
@@ -156,7 +156,7 @@ class _Builder:
         return tuple(str(source_id) for source_id in several)
 
     def _dimension(self, row: dict[str, Any]) -> Any:
-        """What tells a former name apart that stands for two types."""
+        """The dimension that decides which of two types a legacy name means."""
         params = row.get("params")
         own = params.get("dimension") if isinstance(params, dict) else None
         return self._defaults.get("dimension") if own is None else own
@@ -171,7 +171,7 @@ class _Builder:
         elif given in _spellings(plain) and is_taken(plain) and plain not in INTERNAL:
             try:
                 return job_type(given, self._dimension(row))
-            except KbjobsError as error:  # an ambiguous name of former times, a broken type of another package
+            except KbjobsError as error:  # an ambiguous legacy name, or a broken type of another package
                 self._add(Diagnostic("value", error.message, hint=error.hint, path=path))
                 return None
         if plain in built_in_names():
@@ -199,7 +199,7 @@ class _Builder:
         return None
 
     def _phase_names(self, kinds: Sequence[JobType[Any] | None]) -> list[str]:
-        """Each phase's name; of those not given, the job's, with a number from the second on."""
+        """Name each phase; an unnamed one takes its job's name, with a number from the second on."""
         taken: dict[str, int] = {}
         for index, row in enumerate(self._rows):
             if not is_name(given := row.get("name")):
@@ -229,7 +229,7 @@ class _Builder:
         return names
 
     def _refuse_idle_defaults(self, kinds: Sequence[JobType[Any] | None]) -> None:
-        if not kinds or None in kinds:  # a job nobody knows might have taken it
+        if not kinds or None in kinds:  # an unknown job might have taken it
             return
         known = list(dict.fromkeys(name for kind in kinds if kind for name in kind.params.model_fields))
         if any(_is_of_two(row) for row in self._rows):
@@ -248,7 +248,7 @@ class _Builder:
                 )
 
     def _params(self, index: int, kind: JobType[Any] | None, own: Any) -> Params | None:
-        """The parameters of a phase: its own before the defaults."""
+        """Check the parameters of a phase; its own override the defaults."""
         if kind is None or not isinstance(own, dict):
             return None
         base: Path = ("phase", index, "params")
@@ -259,7 +259,7 @@ class _Builder:
             name = one.path[3] if len(one.path) > 3 else None
             from_defaults = name is not None and name not in own
             problems.append(replace(one, path=("defaults", *one.path[3:])) if from_defaults else one)
-        # A default that is hidden by the phase's own parameter must be right all the same.
+        # A default that the phase overrides must be valid all the same.
         hidden = {name: value for name, value in defaults.items() if name in own}
         if hidden:
             problems += validate(kind.params, hidden, ("defaults",), kind.command, partly=True)
@@ -273,12 +273,12 @@ def is_name(value: Any) -> TypeGuard[str]:
 
 
 def _is_of_two(row: dict[str, Any]) -> bool:
-    """Whether a phase's job is a former name that its dimension tells apart."""
+    """Whether a phase's job is a legacy name that stands for two types."""
     return isinstance(row.get("job"), str) and stands_for_two(row["job"])
 
 
 def _without_dimension(row: dict[str, Any], kind: JobType[Any] | None) -> Any:
-    """The parameters of a phase, without the dimension if it only tells which type is meant."""
+    """The parameters of a phase, without a dimension that only selects the type."""
     own = row.get("params", {})
     if kind is None or not isinstance(own, dict) or not _is_of_two(row) or "dimension" in kind.params.model_fields:
         return own

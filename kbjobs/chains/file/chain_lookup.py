@@ -1,4 +1,4 @@
-"""From a name and parameters to a chain: a job type as a chain of one, or a chain file of that name."""
+"""Find the chain for a name and parameters: a job type as a chain of one, or a chain file of that name."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ def find_chain(home: Home, name: str, params: dict[str, Any]) -> Chain:
 
     Args:
         home: the home, which holds the user's chains.
-        name: the name of a chain or a job type, former names included.
+        name: the name of a chain or a job type, legacy names included.
         params: the parameters of the job type; a chain takes none, its file gives them.
 
     Raises:
@@ -42,7 +42,7 @@ def find_chain(home: Home, name: str, params: dict[str, Any]) -> Chain:
 
 
 def _with_dimension(chain: Chain, dimension: int) -> Chain:
-    """The chain with the dimension in each phase that takes one."""
+    """Set the dimension in each phase that takes one."""
     phases = [
         replace(phase, params=phase.params.model_copy(update={"dimension": dimension}))
         if "dimension" in phase.job_type.params.model_fields
@@ -53,7 +53,7 @@ def _with_dimension(chain: Chain, dimension: int) -> Chain:
 
 
 def validated(kind: JobType[Any], params: dict[str, Any]) -> Params:
-    """The parameters of a type. Raises UsageError."""
+    """Validate the parameters of a job type. Raises UsageError."""
     from pydantic import ValidationError
 
     try:

@@ -1,4 +1,4 @@
-"""Reading chain files. Whatever is in them, the answer is a chain or a list of what is wrong."""
+"""Read chain files. Whatever a file contains, the result is a chain or a list of mistakes."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ MAX_BYTES = 256 * 1024
 
 
 class ChainFileError(UsageError):
-    """A chain file that cannot be used; ``diagnostics`` are its mistakes, the message shows all of them."""
+    """A chain file that cannot be used. ``diagnostics`` are its mistakes; the message shows all of them."""
 
     says_error = True
 
@@ -43,41 +43,41 @@ class ChainFile:
 
     @property
     def has_errors(self) -> bool:
-        """Whether it cannot be run."""
+        """Whether the chain cannot be run."""
         return self.chain is None
 
     def with_more(self, found: list[Diagnostic]) -> ChainFile:
-        """The same with more to be said of it; what has a path is given its place."""
+        """Add diagnostics; those with a path get their place in the text."""
         return replace(self, diagnostics=_placed(self.diagnostics + found, self.text))
 
     def render(self) -> str:
-        """Errors and warnings for a person."""
+        """Render errors and warnings for a person."""
         return render_all(self.diagnostics, self.origin, self.text)
 
 
 def read_chain(path: Path) -> Chain:
-    """The chain of a file. Raises ChainFileError with all its mistakes, or NotFoundError."""
+    """Read a chain file. Raises ChainFileError with all its mistakes, or NotFoundError."""
     return _chain_of(examine_chain(path))
 
 
 def read_built_in_chains() -> list[Chain]:
-    """The chains that come with kbjobs, by name."""
+    """Read the chains that come with kbjobs, by name."""
     return [read_chain(find_built_in(name)) for name in built_in_names()]
 
 
 def read_chain_with_warnings(path: Path) -> tuple[Chain, str]:
-    """The chain of a file, and its warnings for a person, "" if there are none. Raises as :func:`read_chain`."""
+    """Read a chain file, with its warnings for people, or "" if there are none. Raises as :func:`read_chain` does."""
     found = examine_chain(path)
     return _chain_of(found), found.render() if found.diagnostics else ""
 
 
 def parse_chain(content: str | bytes, origin: str, stem: str) -> Chain:
-    """The chain in a text. Raises ChainFileError.
+    """Read the chain in a text. Raises ChainFileError.
 
     Args:
         content: what a chain file would hold.
         origin: where it is from, for people.
-        stem: the chain's name where the text gives none.
+        stem: the chain's name if the text gives none.
     """
     return _chain_of(examine_text(content, origin, stem))
 
@@ -90,10 +90,10 @@ def _chain_of(found: ChainFile) -> Chain:
 
 
 def examine_chain(path: Path) -> ChainFile:
-    """Read a chain file, and collect every error and warning. Raises NotFoundError."""
+    """Read a chain file and collect every error and warning. Raises NotFoundError."""
     origin = str(path)
     try:
-        # A FIFO would keep us waiting.
+        # Opening a FIFO would block.
         descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)
     except (FileNotFoundError, NotADirectoryError):
         raise NotFoundError(f"there is no file {origin}", "kbjobs chains list shows all chains.") from None
@@ -113,7 +113,7 @@ def examine_chain(path: Path) -> ChainFile:
 
 
 def examine_text(content: str | bytes, origin: str, stem: str) -> ChainFile:
-    """Read the text of a chain file, and collect every error and warning.
+    """Read the text of a chain file and collect every error and warning.
 
     Args:
         content: the text, or the file's bytes.
@@ -143,7 +143,7 @@ def _refused(kind: Any, message: str, origin: str, expected: str = "") -> ChainF
 
 
 def _placed(found: list[Diagnostic], text: str) -> list[Diagnostic]:
-    """With lines and columns, in the order of the file."""
+    """Give diagnostics their lines and columns, in the order of the file."""
     from kbjobs.chains.file.positions import locate
 
     positions = locate(text)

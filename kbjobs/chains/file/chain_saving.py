@@ -1,4 +1,4 @@
-"""Chain files of the home, written whole or not at all, and never over what somebody else has changed meanwhile."""
+"""Chain files of the home: written whole or not at all, and never over somebody else's change."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from kbjobs.system.files import write_text
 
 
 def version_of(text: str | bytes) -> str:
-    """What tells two texts of a chain file apart."""
+    """Fingerprint the text of a chain file, to tell whether it has changed."""
     raw = text.encode(errors="surrogatepass") if isinstance(text, str) else text
     return hashlib.sha256(raw).hexdigest()[:16]
 
@@ -33,8 +33,8 @@ def save_chain(home: Home, name: str, text: str, before: str | None) -> Path:
         before: the :func:`version_of` the text that the file has now; None if there must be no file.
 
     Raises:
-        UsageError: it is no name for a chain, or the text is no chain.
-        ConflictError: another text is there than ``before``.
+        UsageError: the name is not valid for a chain, or the text is not a chain.
+        ConflictError: the file does not hold the text of ``before``.
         UnavailableError: the file cannot be written.
     """
     path = _path_of(home, name)
@@ -61,7 +61,7 @@ def save_chain(home: Home, name: str, text: str, before: str | None) -> Path:
 
 
 def delete_chain(home: Home, name: str) -> None:
-    """Remove a chain file of the home. Raises NotFoundError, also for a built-in one."""
+    """Delete a chain file of the home. Raises NotFoundError, also for a built-in chain."""
     path = _path_of(home, name)
     try:
         path.unlink()

@@ -1,4 +1,4 @@
-"""New chain files, to be filled in by hand."""
+"""New chain files, for people to fill in."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ resumable = true # --resume goes on where an earlier job of it stopped
 
 
 def draft_chain(name: str, jobs: Sequence[str]) -> str:
-    """The text of a new chain file with a phase for each job. Raises UsageError."""
+    """Write the text of a new chain file with a phase for each job. Raises UsageError."""
     if not is_name(name):
         raise UsageError(f"{name!r} is not a name for a chain", f"It has {NAME_EXPECTED}.")
     if is_taken(name.replace("-", "_")):
@@ -79,7 +79,7 @@ def write_chain(folder: Path, name: str, text: str) -> list[Path]:
 
 
 def _write_new(path: Path, text: str) -> bool:
-    """Whether it was written: not where something is there."""
+    """Create a file unless the path exists. Return whether it was created."""
     try:
         descriptor = os.open(path, os.O_CREAT | os.O_EXCL | os.O_WRONLY | os.O_CLOEXEC, 0o600)
     except FileExistsError:

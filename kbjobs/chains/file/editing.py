@@ -1,4 +1,4 @@
-"""Changing the text of a chain file so that it says something else: what stays as it is keeps its form and comments."""
+"""Edit the text of a chain file; parts that do not change keep their form and comments."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ _HEADER = re.compile(r"^[ \t]*\[\[[ \t]*phase[ \t]*\]\]", re.MULTILINE)
 
 
 def read_document(text: str) -> dict[str, Any]:
-    """The tables of a chain file, whatever they hold. Raises UsageError if it is no TOML."""
+    """Parse the tables of a chain file, whatever they hold. Raises UsageError if the text is not TOML."""
     if len(text.encode(errors="surrogatepass")) > MAX_BYTES:
         raise UsageError(f"the text is larger than {MAX_BYTES // 1024} KB", "Chain files are small; check the file.")
     document, problem = parse(text)
@@ -32,19 +32,19 @@ def read_document(text: str) -> dict[str, Any]:
 
 
 def edit_text(text: str, document: Mapping[str, Any], origins: Sequence[int | None] = ()) -> str:
-    """The text of a chain file that says what ``document`` says.
+    """Change the text of a chain file so that it says what ``document`` says.
 
-    A phase keeps its lines and the comments above it, also if it was moved or copied; if only a value has changed,
-    only that is written again. A file whose phases are not written as ``[[phase]]`` is written again below the
-    comments at its top.
+    A phase keeps its lines and the comments above it, even if it was moved or copied; if only a value has changed, only
+    that value is rewritten. If a file's phases are not written as ``[[phase]]``, everything below the comments at its
+    top is rewritten.
 
     Args:
-        text: as it was; "" for a new one.
-        document: the tables that the new text is to have. They are not checked to be a chain.
-        origins: for each phase which one of the old text it comes from, counted from 0; None for a new one.
+        text: the old text; "" for a new file.
+        document: the tables of the new text. They are not checked to be a chain.
+        origins: for each phase, its index from 0 in the old text; None for a new phase.
 
     Raises:
-        UsageError: the old text is no TOML, or the new one would say something TOML cannot.
+        UsageError: the old text is not TOML, or TOML cannot express the new one.
     """
     before = read_document(text)
     document = _clean(document)
@@ -69,7 +69,7 @@ def edit_text(text: str, document: Mapping[str, Any], origins: Sequence[int | No
 
 
 def _clean(value: Any) -> Any:
-    """Without what TOML has no word for: null says that nothing is given."""
+    """Drop null, which TOML lacks: it means that nothing is given."""
     if isinstance(value, Mapping):
         return {str(key): _clean(one) for key, one in value.items() if one is not None}
     if isinstance(value, list):
@@ -78,7 +78,7 @@ def _clean(value: Any) -> Any:
 
 
 def _is_same(one: Any, other: Any) -> bool:
-    """Whether two values say the same: 20 and 20.0 do, 1 and true do not."""
+    """Whether two values mean the same: 20 and 20.0 do, 1 and true do not."""
     if isinstance(one, dict) and isinstance(other, Mapping):
         return one.keys() == other.keys() and all(_is_same(one[key], other[key]) for key in one)
     if isinstance(one, list) and isinstance(other, list):
@@ -87,7 +87,7 @@ def _is_same(one: Any, other: Any) -> bool:
 
 
 def _unwrap(item: Any) -> Any:
-    """The plain value of one of tomlkit's, which wraps most but not all."""
+    """Return the plain value of a tomlkit item; tomlkit wraps most values but not all."""
     return item.unwrap() if hasattr(item, "unwrap") else item
 
 
@@ -99,7 +99,7 @@ def _says(text: str, document: Mapping[str, Any]) -> bool:
 
 
 def _split(text: str, document: Mapping[str, Any]) -> list[str] | None:
-    """What stands above the phases, and each phase with the comments directly above it; None in another form."""
+    """Split into the text above the phases, and each phase with the comments above it; None for another form."""
     starts = [found.start() for found in _HEADER.finditer(text)]
     rows = document.get(PHASE, [])
     if not isinstance(rows, list) or len(starts) != len(rows):
@@ -113,7 +113,7 @@ def _split(text: str, document: Mapping[str, Any]) -> list[str] | None:
 
 
 def _above_comments(text: str, start: int) -> int:
-    """Where the lines of comment begin that stand directly above a place."""
+    """Find the start of the comment lines directly above a place."""
     while start > 0:
         line_start = text.rfind("\n", 0, start - 1) + 1
         if not text[line_start:start].lstrip().startswith("#"):
@@ -150,7 +150,7 @@ def _edit_phase(text: str, row: Mapping[str, Any]) -> str:
 
 
 def _update(table: Table | InlineTable, values: Mapping[str, Any]) -> None:
-    """Make a table say what the values say; a value that it says already is not touched."""
+    """Give a table the values; a value that it has already is not touched."""
     for key in [*table.keys()]:
         if key not in values:
             table.remove(key)
@@ -202,5 +202,5 @@ def _comments_at_top(text: str) -> str:
 
 
 def _join(parts: Sequence[str]) -> str:
-    """The parts one below the other, an empty line between them."""
+    """Join the parts, with an empty line between them."""
     return "\n".join(part.strip("\n") + "\n" for part in parts if part.strip("\n"))

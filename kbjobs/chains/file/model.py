@@ -1,4 +1,4 @@
-"""The model of a chain file: what its tables may hold. The JSON Schema for editors is made from it."""
+"""The model of a chain file: what its tables may hold. The JSON Schema for editors is generated from it."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ SourceId = Annotated[
 
 
 class PhaseTable(BaseModel):
-    """One phase: a job with its parameters, its share of the whole, and what to do when it fails."""
+    """One phase: a job, its parameters, its share of the whole, and what to do if it fails."""
 
     model_config = ConfigDict(extra="forbid", strict=True)
 

@@ -1,4 +1,4 @@
-"""What pydantic found, in plain words: what the value is, and what would be right."""
+"""pydantic's findings in plain words: what the value is, and what would be right."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ KINDS = {
 
 
 def show(value: Any) -> str:
-    """A value of a TOML document, cut short; tables and arrays by kind."""
+    """Show a value of a TOML document, cut short; tables and arrays only by kind."""
     if isinstance(value, str):
         short = value if len(value) <= MAX_TEXT else value[: MAX_TEXT - 1] + "…"
         return json.dumps(short, ensure_ascii=False)
@@ -41,12 +41,12 @@ def show(value: Any) -> str:
 
 
 def cut(text: str) -> str:
-    """A key as it is shown."""
+    """Cut a key to the length that is shown."""
     return text if len(text) <= MAX_TEXT else text[: MAX_TEXT - 1] + "…"
 
 
 def did_you_mean(word: str, words: Iterable[str]) -> str:
-    """A question with the nearest right word, or nothing if none is near."""
+    """Ask about the nearest correct word; return "" if none is near."""
     if len(word) > 4 * MAX_TEXT:
         return ""
     near = get_close_matches(word.lower(), sorted(set(words)), 1)
@@ -54,7 +54,7 @@ def did_you_mean(word: str, words: Iterable[str]) -> str:
 
 
 def choices(words: Sequence[Any]) -> str:
-    """Words as a choice: a, b or c."""
+    """List words as a choice: a, b or c."""
     shown = [str(word) for word in words]
     if len(shown) > MAX_CHOICES:
         return f"one of {', '.join(shown[:MAX_CHOICES])} …"
@@ -62,7 +62,7 @@ def choices(words: Sequence[Any]) -> str:
 
 
 def describe(schema: dict[str, Any], definitions: dict[str, Any] | None = None) -> str:
-    """What a JSON Schema asks for, in words; nothing if it cannot be said shortly."""
+    """Describe in words what a JSON Schema asks for; return "" if no short description exists."""
     definitions = schema.get("$defs", {}) if definitions is None else definitions
     if "$ref" in schema:
         return describe(definitions.get(schema["$ref"].rpartition("/")[2], {}), {})
@@ -115,7 +115,7 @@ def _lengths(schema: dict[str, Any]) -> str:
 
 
 def schema_at(schema: dict[str, Any], path: Sequence[str | int]) -> dict[str, Any]:
-    """The part of a JSON Schema that stands for a value inside, empty if that is not known."""
+    """Find the part of a JSON Schema that describes the value at a path; {} if unknown."""
     definitions = schema.get("$defs", {})
     here = schema
     for part in path:
@@ -128,7 +128,7 @@ def schema_at(schema: dict[str, Any], path: Sequence[str | int]) -> dict[str, An
 
 
 def resolve(schema: dict[str, Any], definitions: dict[str, Any]) -> dict[str, Any]:
-    """The schema that a reference, or a choice between it and nothing, stands for."""
+    """Resolve a reference, or a choice between one schema and null."""
     real = [part for part in schema.get("anyOf", []) if part.get("type") != "null"]
     if len(real) == 1:
         schema = real[0]

@@ -1,4 +1,4 @@
-"""Where the keys and values of a TOML document stand, by tree-sitter. Only loaded where there is something to show."""
+"""Positions of the keys and values of a TOML document, by tree-sitter. Loaded only if a position has to be shown."""
 
 from __future__ import annotations
 
@@ -12,14 +12,14 @@ from kbjobs.chains.diagnostics import Path
 MAX_KEY_PARTS = 32
 
 
-# First and last point of a node: row and byte from 0. Turned into a Span only where it is asked for,
-# which takes as long as the line.
+# First and last point of a node: row and byte from 0. Converted to a Span only on demand, since that takes time
+# in proportion to the line's length.
 Points = tuple[int, int, int, int]
 
 
 @dataclass(frozen=True, slots=True)
 class Span:
-    """A place in the text: line and column from 1, the column and the length in characters, on the first line."""
+    """A place in the text: line and column from 1; column and length in characters, on the first line."""
 
     line: int
     column: int
@@ -28,9 +28,9 @@ class Span:
 
 @dataclass(slots=True)
 class Positions:
-    """Where each path of the document has its key and its value.
+    """The positions of the key and the value of each path in the document.
 
-    ``doubles``: keys that had been defined before, and where that was. ``long_keys``: keys of too many parts.
+    ``doubles``: keys that were defined before, each with its first place. ``long_keys``: keys of too many parts.
     """
 
     lines: list[bytes]
@@ -41,7 +41,7 @@ class Positions:
     has_error: bool = False
 
     def find(self, path: Path, at: str) -> Points | None:
-        """The place of a path, or of the nearest table around it that has one."""
+        """Find the place of a path, or else of the nearest enclosing table that has one."""
         first, second = (self.keys, self.values) if at == "key" else (self.values, self.keys)
         for end in range(len(path), 0, -1):
             found = first.get(path[:end]) or second.get(path[:end])
@@ -50,7 +50,7 @@ class Positions:
         return None
 
     def span(self, points: Points) -> Span:
-        """The place in characters."""
+        """Convert points to characters."""
         row, start, last_row, end = points
         line = self.lines[row]
         before = line[:start].decode(errors="replace")
@@ -59,7 +59,7 @@ class Positions:
 
 
 def locate(text: str) -> Positions:
-    """Find the places in a document, whose only ends of lines are line feeds. Raises nothing for a broken one."""
+    """Find the places in a document that uses only line feeds. Never raises, even for broken TOML."""
     import tree_sitter
     import tree_sitter_toml
 
@@ -73,7 +73,7 @@ def locate(text: str) -> Positions:
 
 
 class _Walk:
-    """Goes through a syntax tree and notes every key and value by its path."""
+    """Walks a syntax tree and records every key and value by its path."""
 
     def __init__(self, data: bytes) -> None:
         self.found = Positions(data.split(b"\n"))
@@ -105,7 +105,7 @@ class _Walk:
         self._pairs([(child, path) for child in children[1:] if child.type == "pair"])
 
     def _resolved(self, names: list[str]) -> Path:
-        """The path of a header, in which an array of tables means its last table."""
+        """The path of a header; the name of an array of tables means its last table."""
         path: Path = ()
         for name in names:
             path = (*path, name)
@@ -115,7 +115,7 @@ class _Walk:
 
     def _pairs(self, waiting: list[tuple[Any, Path]]) -> None:
         waiting.reverse()
-        while waiting:  # not by recursion: the depth is the file's
+        while waiting:  # not recursive: the file decides the depth
             node, base = waiting.pop()
             children = [child for child in node.named_children if child.type != "comment"]
             if len(children) < 2 or children[0].type not in ("bare_key", "quoted_key", "dotted_key"):
@@ -129,7 +129,7 @@ class _Walk:
             waiting.extend(reversed(list(self._value(children[1], path))))
 
     def _value(self, node: Any, path: Path) -> Iterator[tuple[Any, Path]]:
-        """Note a value and yield the pairs inside it."""
+        """Record a value and yield the pairs inside it."""
         values = [(node, path)]
         while values:
             value, here = values.pop()

@@ -1,6 +1,6 @@
-"""The JSON Schema of chain files, for editors: made from the model and from the parameters of the job types.
+"""The JSON Schema of chain files, for editors: generated from the model and the parameters of the job types.
 
-Draft 7 and nothing later: what editors for TOML know (taplo.tamasfe.dev, "Schemas").
+It keeps to draft 7, the version that TOML editors support (taplo.tamasfe.dev, "Schemas").
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from kbjobs.phases.names import INTERNAL, LEGACY
 from kbjobs.phases.registry import job_types
 
 DRAFT = "http://json-schema.org/draft-07/schema#"
-# Of what pydantic writes, what draft 7 has too; the rest (discriminator, deprecated …) only describes.
+# The keywords that pydantic writes and draft 7 has; the others (discriminator, deprecated …) only describe.
 KEYWORDS = frozenset(
     {"type", "enum", "const", "title", "description", "default", "examples", "format", "pattern"}
     | {"properties", "required", "additionalProperties", "patternProperties", "propertyNames"}
@@ -24,18 +24,18 @@ KEYWORDS = frozenset(
     | {"minLength", "maxLength", "minimum", "maximum", "exclusiveMinimum", "exclusiveMaximum", "multipleOf"}
     | {"allOf", "anyOf", "oneOf", "not"}
 )
-# What these hold: schemas by name, under the word of draft 7; a list of schemas; values, in which nothing is a schema.
+# What these keywords hold: schemas by name (the value is draft 7's keyword); a list of schemas; plain values.
 _OF_NAMES = {"properties": "properties", "patternProperties": "patternProperties", "$defs": "definitions"}
 _OF_CHOICES = frozenset({"allOf", "anyOf", "oneOf"})
 _OF_VALUES = frozenset({"enum", "examples", "required", "type", "const", "default"})
 
 
 def chain_schema() -> dict[str, Any]:
-    """A JSON Schema (draft 7) that accepts what :func:`kbjobs.chains.file.chain_reading.read_chain` accepts.
+    """Make a JSON Schema (draft 7) that accepts what :func:`kbjobs.chains.file.chain_reading.read_chain` accepts.
 
-    It cannot say: that names of phases and ids of sources differ, that some phase takes each default, that a
-    required parameter (or the dimension of a former name) is given here or there, which orders conflict, and that the
-    file's name is one for a chain.
+    It cannot express that names of phases and ids of sources must differ, that some phase must take each default, where
+    a required parameter (or the dimension of a legacy name) must be given, which orders conflict, and that the file's
+    name must be valid for a chain.
     """
     kinds = job_types()
     schema: dict[str, Any] = {"$schema": DRAFT, **_to_draft_7(ChainTable.model_json_schema())}
@@ -51,7 +51,7 @@ def chain_schema() -> dict[str, Any]:
         params = _params(kind)
         for name, definition in params.pop("definitions", {}).items():
             schema["definitions"][f"{kind.name}.{name}"] = definition
-        # A default may stand in for a required parameter.
+        # A default may supply a required parameter.
         params.pop("required", None)
         schema["definitions"][kind.name] = params
         named = {"properties": {"job": {"enum": list(job_spellings(kind))}}, "required": ["job"]}
@@ -74,7 +74,7 @@ def chain_schema() -> dict[str, Any]:
 
 
 def _legacy_names(kinds: Sequence[JobType[Any]]) -> dict[str, tuple[str, ...]]:
-    """Former names that the dimension tells apart, with the types they stand for."""
+    """Legacy names that the dimension resolves, with the types they may stand for."""
     known = {kind.name for kind in kinds}
     return {name: names for name, names in LEGACY.items() if len(names) > 1 and set(names) <= known}
 
@@ -92,7 +92,7 @@ def _params(kind: JobType[Any]) -> dict[str, Any]:
 
 
 def _to_draft_7(schema: Any, prefix: str = "") -> Any:
-    """A schema of pydantic's (draft 2020-12) in the words of draft 7, without null, which TOML does not have.
+    """Translate a schema of pydantic (draft 2020-12) to draft 7, without null, which TOML does not have.
 
     Args:
         schema: the schema, or a part of one.
@@ -100,7 +100,7 @@ def _to_draft_7(schema: Any, prefix: str = "") -> Any:
     """
     if not isinstance(schema, dict):
         return schema
-    if "$ref" in schema:  # in draft 7 nothing else in the schema counts then
+    if "$ref" in schema:  # draft 7 ignores everything next to a $ref
         return {"$ref": f"#/definitions/{prefix}{schema['$ref'].rpartition('/')[2]}"}
     found: dict[str, Any] = {}
     for key, value in schema.items():
@@ -121,7 +121,7 @@ def _to_draft_7(schema: Any, prefix: str = "") -> Any:
 
 
 def _flat(schema: dict[str, Any]) -> dict[str, Any]:
-    """A choice of one is no choice."""
+    """Replace a choice with a single option by that option."""
     choice = schema.get("anyOf")
     if choice is not None and len(choice) == 1 and "$ref" not in choice[0]:
         schema = {**choice[0], **{key: value for key, value in schema.items() if key != "anyOf"}}

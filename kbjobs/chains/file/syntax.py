@@ -1,6 +1,6 @@
-"""From the bytes of a chain file to tables: encoding and the syntax of TOML, with the place of the first mistake.
+"""Parse the bytes of a chain file into tables: encoding and TOML syntax, with the place of the first mistake.
 
-The values come from tomllib. What it would choke on is refused before.
+The values come from tomllib. Input that would overwhelm it is refused beforehand.
 """
 
 from __future__ import annotations
@@ -14,8 +14,8 @@ from kbjobs.chains.diagnostics import Diagnostic, visible
 from kbjobs.chains.file.positions import MAX_KEY_PARTS
 from kbjobs.chains.file.validation import MAX_DEPTH
 
-# tomllib keeps every prefix of a dotted key: one of 100,000 parts takes all memory. Starts at no word's middle,
-# and gives nothing back, so that it takes a single pass.
+# tomllib keeps every prefix of a dotted key: a key of 100,000 parts takes all memory. The pattern never starts
+# inside a word and never backtracks, so one pass is enough.
 _LONG_KEY = re.compile(
     r"""(?<![\w-])(?:(?:[\w-]++|"[^"\n]*+"|'[^'\n]*+')[ \t]*+\.[ \t]*+){%d}""" % MAX_KEY_PARTS  # noqa: UP031
 )
@@ -24,7 +24,7 @@ _YAML = re.compile(r"^(?:---\s*$|- |[ \t]*[\w-]+:(?:\s|$))", re.MULTILINE)
 
 
 def decode(raw: bytes) -> tuple[str, Diagnostic | None]:
-    """The text with line feeds as the only ends of lines, as tomllib sees it."""
+    """Decode the text, with line feeds as the only line ends, as tomllib sees it."""
     if raw.startswith((b"\xff\xfe", b"\xfe\xff")):
         return "", Diagnostic("syntax", "this is UTF-16", expected="UTF-8, the only encoding of TOML")
     try:
@@ -43,7 +43,7 @@ def decode(raw: bytes) -> tuple[str, Diagnostic | None]:
         )
     text = text.replace("\r\n", "\n")
     if text.startswith("\ufeff"):
-        # The grammar of TOML 1.0 has no such mark (toml.io/en/v1.0.0, ABNF), and other readers would stumble over it.
+        # TOML 1.0's grammar has no byte order mark (toml.io/en/v1.0.0, ABNF); other readers would fail on it.
         return text, Diagnostic(
             "syntax",
             "the file begins with a byte order mark, which TOML 1.0 does not know",
@@ -54,7 +54,7 @@ def decode(raw: bytes) -> tuple[str, Diagnostic | None]:
     return text, None
 
 
-# How a message of the parser begins; plainer words, what it expected, and what to do.
+# How a message of the parser begins, with plainer words, what it expected, and what to do.
 _PLAINER = {
     "Expected '=' after a key": ("there is no = after the key", "key = value", ""),
     "Invalid value": ("this is not a value", "a text in quotes, a number, true, false, [ … ] or { … }", ""),
@@ -74,7 +74,7 @@ _PLAINER = {
 
 
 def parse(text: str) -> tuple[dict[str, Any], Diagnostic | None]:
-    """The tables of a text, or why it is not TOML."""
+    """Parse a text into tables, or say why it is not TOML."""
     problem = _long_key(text)
     if problem is not None:
         return {}, problem
@@ -87,7 +87,7 @@ def parse(text: str) -> tuple[dict[str, Any], Diagnostic | None]:
         return {}, Diagnostic(
             "syntax", "nested too deeply", line=line, column=column, expected=f"at most {MAX_DEPTH} levels"
         )
-    except ValueError:  # Python's own limit of digits
+    except ValueError:  # Python's own limit on digits
         digits = re.search(r"[+-]?\d[\d_]{1000,}", text)
         line, column = _place(text, digits.start() if digits else 0)
         return {}, Diagnostic(
@@ -109,7 +109,7 @@ def _long_key(text: str) -> Diagnostic | None:
     if positions.long_keys:
         span = positions.span(positions.long_keys[0])
         line, column, length = span.line, span.column, span.length
-    elif positions.has_error:  # it is not known whether that is a key
+    elif positions.has_error:  # whether this is a key is unknown
         (line, column), length = _place(text, found.start()), len(found.group())
     else:
         return None
@@ -128,7 +128,7 @@ def _place(text: str, index: int) -> tuple[int, int]:
 
 
 def _deepest(text: str) -> tuple[int, int]:
-    """About where the nesting is too deep: the bracket at the limit of the first long run of them."""
+    """Find roughly where nesting gets too deep: the bracket at the limit of the first long run of them."""
     depth = 0
     for found in re.finditer(r"[\[\]{}]", text):
         depth = depth + 1 if found.group() in "[{" else max(0, depth - 1)
@@ -138,7 +138,7 @@ def _deepest(text: str) -> tuple[int, int]:
 
 
 def _syntax_error(message: str, text: str) -> Diagnostic:
-    """The parser's message with its place, or what kind of file it is instead of TOML."""
+    """Report the parser's message with its place, or the kind of file if it is not TOML."""
     placed = _PLACE.search(message)
     if placed is not None and placed[1]:
         line, column = int(placed[1]), int(placed[2])
@@ -169,7 +169,7 @@ def _other_format(text: str) -> str:
 
 
 def _double(text: str, line: int, column: int) -> Diagnostic:
-    """Which key appears twice: the last one that begins before the place where the parser noticed."""
+    """Find the key that appears twice: the last one that begins before the place where the parser noticed."""
     from kbjobs.chains.file.positions import locate
 
     positions = locate(text)
@@ -196,7 +196,7 @@ def _double(text: str, line: int, column: int) -> Diagnostic:
 
 
 def _reworded(message: str, text: str, line: int, column: int) -> tuple[str, str, str]:
-    """The parser's words, if they could be plainer; what it expected; what to do."""
+    """Put the parser's message in plainer words if possible; add what it expected and what to do."""
     for begin, words in _PLAINER.items():
         if message.startswith(begin):
             return words

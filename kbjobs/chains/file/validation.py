@@ -1,4 +1,4 @@
-"""What is wrong with the values of a chain file, in plain words, by their paths in the document."""
+"""Mistakes in the values of a chain file, in plain words, by their paths in the document."""
 
 from __future__ import annotations
 
@@ -14,12 +14,12 @@ from kbjobs.chains.file.model import NAME_EXPECTED
 from kbjobs.chains.file.parameter_errors import choices, cut, describe, did_you_mean, resolve, schema_at, show
 
 MAX_DEPTH = 32
-MAX_FOUND = 1000  # mistakes of one kind that are looked at: a person reads the first
+MAX_FOUND = 1000  # mistakes of one kind that are examined: a person reads only the first ones
 INT_LIMIT = 2**63  # TOML 1.0, "Integer": 64 bits, signed
 SOURCE_EXPECTED = "a source's id: 1–63 of a–z, 0–9, '.', '_' and '-', a letter or digit first and last"
 JOB_EXPECTED = "a job type, such as index-offline"
 PHASES_EXPECTED = "1 to 100 tables, each under a line [[phase]]"
-# Of a chain's own keys, where the model's schema would say it in terms of patterns.
+# For a chain's own keys, for which the model's schema would only state patterns.
 EXPECTED = {
     "name": NAME_EXPECTED,
     "source": SOURCE_EXPECTED,
@@ -31,7 +31,7 @@ EXPECTED_INSIDE = {"sources": SOURCE_EXPECTED, "phase": "a table under a line [[
 
 
 def nesting_problem(document: dict[str, Any]) -> Diagnostic | None:
-    """The first value that lies deeper than anything needs to."""
+    """Find the first value that is nested deeper than anything needs."""
     waiting: list[tuple[Path, Any]] = [((), document)]
     while waiting:
         path, value = waiting.pop()
@@ -42,7 +42,7 @@ def nesting_problem(document: dict[str, Any]) -> Diagnostic | None:
 
 
 def unusable_values(document: dict[str, Any]) -> Iterator[Diagnostic]:
-    """Values that no key can take, wherever they are: the state, which is JSON, could not hold them."""
+    """Find values that no key can take, since the state, which is JSON, cannot hold them."""
     waiting: list[tuple[Path, Any]] = [((), document)]
     while waiting:
         path, value = waiting.pop()
@@ -70,14 +70,14 @@ def _inside(value: Any) -> Iterator[tuple[str | int, Any]]:
 def validate(
     model: type[BaseModel], given: dict[str, Any], base: Path = (), job: str = "", partly: bool = False
 ) -> list[Diagnostic]:
-    """What a model says of a table.
+    """Check a table against a model.
 
     Args:
         model: the model of a chain file, or of a job type's parameters.
         given: the table.
         base: its path in the document.
         job: the job type's name, if these are its parameters.
-        partly: the table need not be whole: only what is there is looked at.
+        partly: the table may be incomplete: only the keys present are checked.
     """
     try:
         model.model_validate(given)
@@ -88,7 +88,7 @@ def validate(
             path, value = _follow(given, problem["loc"])
             if partly and (problem["type"] == "missing" or not path):
                 continue
-            # A value that may be of several kinds fails once for each; of missing keys each is text.
+            # A value that may have several types fails once for each; every missing key gets its own diagnostic.
             missing = problem["loc"] if problem["type"] == "missing" else None
             found.setdefault((path, missing), _Wording(schema, base, job).of(problem, path, value))
         return list(found.values())
@@ -96,7 +96,7 @@ def validate(
 
 
 def _follow(given: Any, loc: Sequence[str | int]) -> tuple[Path, Any]:
-    """The part of pydantic's path that leads through the document; the rest names the kinds that it tried."""
+    """Follow pydantic's path as far as it leads through the document; the rest names the types that it tried."""
     path: Path = ()
     value = given
     for part in loc:
@@ -109,7 +109,7 @@ def _follow(given: Any, loc: Sequence[str | int]) -> tuple[Path, Any]:
 
 
 class _Wording:
-    """Puts what pydantic found into words, with the help of the model's schema."""
+    """Puts pydantic's findings into words, with the help of the model's schema."""
 
     def __init__(self, schema: dict[str, Any], base: Path, job: str) -> None:
         self._schema = schema
@@ -123,7 +123,7 @@ class _Wording:
             return self._missing(problem["loc"][len(path)], path, problem["loc"])
         if kind == "extra_forbidden":
             return self._unknown(path)
-        if kind in ("value_error", "assertion_error"):  # "Value error, …": the words of the model's own check
+        if kind in ("value_error", "assertion_error"):  # "Value error, …": the message of the model's own check
             text = problem["msg"].partition(", ")[2] or problem["msg"]
             return Diagnostic("value", f"{_label(path)} is {show(value)}: {text}" if path else text, path=place)
         message = f"{_label(path)} is {show(value)}" if path else problem["msg"]
@@ -170,7 +170,7 @@ class _Wording:
 
 
 def _label(path: Path) -> str:
-    """A value in words: its key, or phase 2, or element 3 of sources."""
+    """Name a value in words: by its key, or as phase 2, or as element 3 of sources."""
     if not path:
         return ""
     last = path[-1]

@@ -1,5 +1,6 @@
-"""Embedding on a Ray cluster: text goes out in blocks, vectors come back in any order.
+"""Embed on a Ray cluster: text goes out in blocks, vectors come back in any order.
 
-``address.py`` says which cluster, ``connection.py`` reaches or starts it, ``actors.py`` is what runs on its nodes,
-``shipping.py`` how a model gets there, ``pool.py`` keeps the actors alive, ``embedder.py`` is what the pipeline sees.
+``address.py`` finds the cluster, ``ray_connection.py`` reaches or starts it, ``actors.py`` runs on its nodes,
+``model_transfer.py`` brings the model there, ``actor_slots.py`` and ``pool.py`` keep the actors alive, and
+``cluster_embedder.py`` is the pipeline's view of it all.
 """

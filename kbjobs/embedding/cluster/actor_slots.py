@@ -1,4 +1,4 @@
-"""A slot is a place for one actor on one node: who sits there is started, proven, and replaced when it dies."""
+"""Slots: places for one actor on one node, whose actor is started, checked, and replaced when it dies."""
 
 from __future__ import annotations
 
@@ -23,12 +23,12 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
-BLOCKS_AT_ONCE = 2  # of an actor: one is embedded while the next is on its way
+BLOCKS_AT_ONCE = 2  # per actor: one is embedded while the next is on its way
 LOOK_SECONDS = 0.2
-ANSWER_SECONDS = 900.0  # within which whatever an actor is asked must be answered: the slowest is preparing a model
-DEATHS = 3  # of actors at their start, one after the other, after which a slot is given up
+ANSWER_SECONDS = 900.0  # limit for any answer of an actor; preparing a model takes longest
+DEATHS = 3  # of actors at their start, in a row, after which a slot is given up
 _PARTS_AT_ONCE = 2
-_NODE_DIED = "its node has died"  # what ray.exceptions.ActorDiedError says of it; it has no field for it
+_NODE_DIED = "its node has died"  # in the message of ray.exceptions.ActorDiedError, which has no field for it
 _OWNER_DIED = "its owner has died"
 
 
@@ -45,7 +45,7 @@ class ClusterLost(Exception):
 
 
 class Closing(Exception):
-    """The pool is being closed; what was asked for is no longer needed."""
+    """The pool is closing; the answer is no longer needed."""
 
 
 @dataclass
@@ -55,15 +55,15 @@ class Node:
     id: str
     address: str
     spare: list[tuple[float, int]] = field(default_factory=list)
-    """CPUs and GPUs of slots that it has room for."""
+    """CPUs and GPUs of further slots that fit on it."""
     is_alive: bool = True
     shipping: threading.Lock = field(default_factory=threading.Lock)
-    """Held while one of its actors takes the model in, or finds that it is there."""
+    """Held while one of its actors receives the model, or finds that it is there."""
 
 
 @dataclass(frozen=True)
 class ActorWork:
-    """What all actors are given."""
+    """The common input of all actors."""
 
     parcel: Parcel
     reference: Vectors
@@ -71,13 +71,13 @@ class ActorWork:
 
     @property
     def folder(self) -> ModelFolder:
-        """The model here."""
+        """The model on this machine."""
         return self.parcel.folder
 
 
 @dataclass
 class ActorSlot:
-    """One place. ``state`` is starting, ready or gone."""
+    """A place for one actor. ``state`` is starting, ready or gone."""
 
     number: int
     node: Node
@@ -87,24 +87,24 @@ class ActorSlot:
     state: str = "starting"
     engine: str = ""
     refusal: str = ""
-    """Why it is gone, where that is a matter of its node."""
+    """Why it is gone, if the reason lies with its node."""
     blocks: int = 0
-    """On their way to it, or being embedded there."""
+    """On their way to its actor, or being embedded there."""
     is_reserved: bool = False
-    """For a block that is to be alone on it."""
+    """For a block that must be alone on it."""
     is_reached: bool = False
-    """Whether the actor has answered once: before, it may be waiting for free CPUs."""
+    """Whether the actor has answered once; until then it may be waiting for free CPUs."""
     deaths: int = 0
     died: threading.Event = field(default_factory=threading.Event)
 
     @property
     def name(self) -> str:
-        """For people."""
+        """The slot's name for people."""
         return f"actor {self.number} on {self.node.address}"
 
 
 class Caller:
-    """Asks actors, and waits for answers as long as it makes sense to."""
+    """Calls actors, and waits for answers as long as they can still come."""
 
     def __init__(self, ray: Any, is_closing: Callable[[], bool], heard: Callable[[], None]) -> None:
         self.ray = ray
@@ -112,21 +112,21 @@ class Caller:
         self._heard = heard
 
     def call(self, method: Any, *arguments: Any) -> Any:
-        """The answer of an actor's method. Raises as :meth:`wait`."""
+        """Call an actor's method and return its answer. Raises as :meth:`wait` does."""
         return self.wait(self.begin(method, *arguments))
 
     def begin(self, method: Any, *arguments: Any) -> Future[Any]:
-        """Ask, and do not wait."""
+        """Call an actor's method without waiting."""
         future: Future[Any] = method.remote(*arguments).future()
         return future
 
     def wait(self, future: Future[Any], seconds: float = ANSWER_SECONDS) -> Any:
-        """The answer.
+        """Wait for an answer.
 
         Raises:
-            ActorDied, NodeDied: there will be none.
+            ActorDied, NodeDied: no answer will come.
             ClusterLost: this process is no longer part of the cluster.
-            Closing: it is no longer needed.
+            Closing: the answer is no longer needed.
         """
         deadline = time.monotonic() + seconds
         while True:
@@ -154,7 +154,7 @@ def _sort(error: Exception) -> Exception:
 
 
 def start_actor(caller: Caller, slot: ActorSlot, work: ActorWork) -> None:
-    """Start an actor on a slot, send it the model if needed, and have it prove parity.
+    """Start an actor on a slot, send it the model if needed, and check its parity.
 
     Args:
         caller: waits for the answers.
@@ -162,7 +162,7 @@ def start_actor(caller: Caller, slot: ActorSlot, work: ActorWork) -> None:
         work: the model, and the reference that its vectors must match.
 
     Raises:
-        ActorDied, NodeDied, ClusterLost, Closing: as :meth:`Caller.wait`.
+        ActorDied, NodeDied, ClusterLost, Closing: as :meth:`Caller.wait` does.
     """
     from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
@@ -193,7 +193,7 @@ def start_actor(caller: Caller, slot: ActorSlot, work: ActorWork) -> None:
 
 
 def _compare_versions(slot: ActorSlot, sight: Sight) -> str:
-    """Tell which versions differ from those here; returns why the node cannot be used."""
+    """Log which versions differ from the ones here. Returns why the node cannot be used, or ""."""
     here = describe_versions()
     if sight.versions["kbjobs"] != here["kbjobs"]:
         return f"it runs kbjobs {sight.versions['kbjobs']}, not {here['kbjobs']}; a PYTHONPATH there may lead to it"
@@ -210,7 +210,7 @@ def _compare_versions(slot: ActorSlot, sight: Sight) -> str:
 
 
 def _ship(caller: Caller, slot: ActorSlot, parcel: Parcel) -> str:
-    """Send the model to the slot's node, where no other slot has had it sent; returns what went wrong."""
+    """Send the model to the slot's node, unless another slot already sent it. Returns what went wrong, or ""."""
     with slot.node.shipping:
         if not caller.call(slot.actor.begin):
             return ""
@@ -238,7 +238,7 @@ def embed_block(caller: Caller, slot: ActorSlot, texts: Sequence[str]) -> Vector
         The vectors in the order of the texts, or why there are none.
 
     Raises:
-        ActorDied, NodeDied, ClusterLost, Closing: as :meth:`Caller.wait`.
+        ActorDied, NodeDied, ClusterLost, Closing: as :meth:`Caller.wait` does.
     """
     answer: Vectors | Failure = caller.call(slot.actor.embed, list(texts))
     return answer

@@ -1,7 +1,7 @@
-"""What runs on a node of the cluster: one process that holds a model and turns blocks of text into vectors.
+"""The process on a node of the cluster that holds a model and turns blocks of text into vectors.
 
-Nothing but the standard library is imported at the top: a node on which something is missing must be able to say so.
-Errors that are about texts or the node come back as values, for Ray turns an exception into one of its own.
+Only the standard library is imported at the top: a node that lacks a package must be able to say so. Errors about texts
+or the node are returned as values, since Ray replaces an exception by one of its own.
 """
 
 from __future__ import annotations
@@ -25,25 +25,25 @@ if TYPE_CHECKING:
     Vectors = NDArray[float32]
 
 Load = Callable[["ModelFolder", Path], "Embedder"]
-"""Loads a model from its folder; the path is for what is prepared of it."""
+"""Loads a model from its folder; the path is for files that are prepared from it."""
 
 _LIBRARIES = ("ray", "numpy", "tokenizers", "openvino", "onnxruntime", "torch")
 
 
 @dataclass(frozen=True)
 class Sight:
-    """What an actor sees of its node."""
+    """What an actor reports about its node."""
 
     versions: dict[str, str]
     pid: int
     has_model: bool = False
     refusal: str = ""
-    """Why it cannot embed; empty where it may."""
+    """Why it cannot embed; empty if it can."""
 
 
 @dataclass(frozen=True)
 class Proof:
-    """How an actor's model has passed the comparison with the reference vectors, or why it is not used."""
+    """How an actor's model compares with the reference vectors, or why it is not used."""
 
     engine: str = ""
     cosine: float = 0.0
@@ -52,14 +52,14 @@ class Proof:
 
 @dataclass(frozen=True)
 class Failure:
-    """Why a block has no vectors: the text ``index`` in it, or where that is None the engine."""
+    """Why a block has no vectors: because of the text ``index`` in it, or if that is None because of the engine."""
 
     reason: str
     index: int | None = None
 
 
 def describe_versions() -> dict[str, str]:
-    """The versions that matter, by name: of Python, of kbjobs and of the libraries that are installed."""
+    """List the versions that matter, by name: Python, kbjobs and the installed libraries."""
     from kbjobs.version import VERSION
 
     found = {"python": platform.python_version(), "kbjobs": VERSION}
@@ -72,7 +72,7 @@ def describe_versions() -> dict[str, str]:
 
 
 def load_best(folder: ModelFolder, cache_dir: Path) -> Embedder:
-    """Load a model with the engine that is best on the node."""
+    """Load a model with the node's best engine."""
     from kbjobs.embedding.choose import load_folder
 
     return load_folder(folder, cache_dir)
@@ -80,7 +80,7 @@ def load_best(folder: ModelFolder, cache_dir: Path) -> Embedder:
 
 @dataclass
 class EmbeddingActor:
-    """One process of the pool: it looks, takes the model in where it is missing, proves parity, and embeds."""
+    """One process of the pool: it reports on its node, receives the model if needed, proves parity, and embeds."""
 
     parcel: Parcel
     load: Load = load_best
@@ -89,7 +89,7 @@ class EmbeddingActor:
     _embedder: Any = field(default=None, init=False)
 
     def look(self, cores: int) -> Sight:
-        """Say what the node is like; with how many cores the model may compute."""
+        """Report on the node; the model may compute with ``cores`` cores."""
         try:
             from kbjobs.config.home import current_home
             from kbjobs.embedding.cluster.model_transfer import Reception
@@ -98,23 +98,23 @@ class EmbeddingActor:
             limit_cores(cores)
             self._reception = Reception(self.parcel, current_home())
             self._folder = self._reception.find()
-        except Exception as error:  # noqa: BLE001 — a node's own trouble, told to whoever asked
+        except Exception as error:  # noqa: BLE001 — the node's own trouble, reported to the caller
             return self._see(refusal=_say(error))
         return self._see(has_model=self._folder is not None)
 
     def begin(self) -> bool:
-        """Begin to take the model in; False if another process of the node has done it meanwhile."""
+        """Begin to receive the model; False if another process of the node has received it in the meantime."""
         assert self._reception is not None  # noqa: S101 — look() comes first
         self._folder = self._reception.begin()
         return self._folder is None
 
     def take(self, name: str, part: bytes) -> None:
-        """Take the next part of a file of the model."""
+        """Receive the next part of a file of the model."""
         assert self._reception is not None  # noqa: S101
         self._reception.take(name, part)
 
     def finish(self) -> str:
-        """Put the model into its place where its hashes are right; returns what is wrong, or nothing."""
+        """Put the model into its place if its hashes are right. Returns what is wrong, or ""."""
         assert self._reception is not None  # noqa: S101
         try:
             self._folder = self._reception.finish()
@@ -147,7 +147,7 @@ class EmbeddingActor:
         return Proof(embedder.engine, parity.minimum)
 
     def embed(self, texts: Sequence[str]) -> Vectors | Failure:
-        """Embed a block: float32 of shape (len(texts), dimension), or why not."""
+        """Embed a block: float32 of shape (len(texts), dimension), or the failure."""
         from kbjobs.embedding.embedder import EmbeddingError
 
         try:

@@ -1,4 +1,7 @@
-"""Which Ray cluster a job embeds on. Light: a submit decides it, since the worker may have another environment."""
+"""Decide which Ray cluster a job embeds on.
+
+A submit decides, since the worker's environment may differ; so this is cheap to import.
+"""
 
 from __future__ import annotations
 
@@ -11,7 +14,7 @@ from kbjobs.errors import UsageError
 
 RAY_ADDRESS = "RAY_ADDRESS"
 LOCAL = "local"
-"""In the place of an address: a cluster on this machine, started for the job."""
+"""Stands for a cluster on this machine, started for the job."""
 
 RAY_AUTH_TOKEN = "RAY_AUTH_TOKEN"  # noqa: S105 — the name of a secret
 
@@ -19,7 +22,7 @@ _FORM = re.compile(r"(?P<host>\[[0-9A-Fa-f:.]+\]|[A-Za-z0-9_.-]+):(?P<port>[0-9]
 
 
 def find_address(given: str | None, settings: Settings, environ: Mapping[str, str] = os.environ) -> str:
-    """Find the address of the cluster: the one given, else of the settings, else of the environment, else ``local``.
+    """Find the cluster's address: the given one, or else from the settings, the environment, or ``local``.
 
     Args:
         given: the job's own address, None if it has none.
@@ -27,7 +30,7 @@ def find_address(given: str | None, settings: Settings, environ: Mapping[str, st
         environ: variables of the environment.
 
     Raises:
-        UsageError: the address cannot be used by a job.
+        UsageError: a job cannot use the address.
     """
     for address, origin in (
         (given, "--ray-address"),
@@ -40,7 +43,7 @@ def find_address(given: str | None, settings: Settings, environ: Mapping[str, st
 
 
 def check_address(address: str, origin: str) -> str:
-    """The address. Raises UsageError if it cannot be one; whether a cluster is there is for the job to see."""
+    """Return the address. Raises UsageError if it is malformed; only the job sees whether a cluster is there."""
     if address.startswith("ray://"):
         raise UsageError(
             f"{origin} = {address!r}: kbjobs does not go through a Ray Client server",
@@ -55,7 +58,7 @@ def check_address(address: str, origin: str) -> str:
 
 
 def split_address(address: str) -> tuple[str, int] | None:
-    """Host and port; None if it has not that form."""
+    """Split into host and port; None if the address has another form."""
     found = _FORM.fullmatch(address)
     if found is None or not 0 < int(found["port"]) < 65536:
         return None

@@ -1,4 +1,4 @@
-"""What the pipeline sees of a cluster: a model that takes many calls at a time."""
+"""The pipeline's view of a cluster: a model that takes many calls at a time."""
 
 from __future__ import annotations
 
@@ -38,15 +38,15 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
-_FATAL = 2  # deaths of an actor that was alone with a text, after which the text is the cause
-_FATAL_TEXTS = 5  # in a row, with none embedded in between: then it is not the texts
+_FATAL = 2  # deaths of an actor while alone with a text, after which the text counts as the cause
+_FATAL_TEXTS = 5  # in a row, with none embedded in between: then the texts are not the cause
 
 
 class ClusterEmbedder:
     """An :class:`~kbjobs.embedding.embedder.Embedder` whose calls are served by the actors of a pool.
 
-    A block whose actor dies is tried again, text by text and alone on an actor, so that a text that kills is known by
-    its second death; the death of a node says nothing about a text.
+    If a block's actor dies, the block is tried again, text by text, each alone on an actor, so that two deaths identify
+    a text that kills. The death of a node says nothing about a text.
     """
 
     commit_tokens = LOCAL_COMMIT_TOKENS
@@ -68,7 +68,7 @@ class ClusterEmbedder:
 
     @property
     def in_flight(self) -> int:
-        """As of :class:`~kbjobs.embedding.embedder.Embedder`: it follows the nodes that join and leave."""
+        """See :class:`~kbjobs.embedding.embedder.Embedder`; the number follows the nodes that join and leave."""
         return BLOCKS_AT_ONCE * max(1, self._pool.actors)
 
     @property
@@ -90,7 +90,7 @@ class ClusterEmbedder:
         """Embed passages; see :meth:`kbjobs.embedding.embedder.Embedder.embed`.
 
         Raises:
-            EmbeddingError: a text gave no vector, or has killed the process that embedded it.
+            EmbeddingError: a text gave no vector, or killed the process that embedded it.
             JobInterrupted: the cluster has gone away.
             KbjobsError: no node can be used.
             GivenUpError: after :meth:`interrupt`.
@@ -115,24 +115,24 @@ class ClusterEmbedder:
         return vector
 
     def leaves_time(self) -> bool:
-        """As :meth:`kbjobs.embedding.embedder.Embedder.leaves_time`: it is embedded elsewhere."""
+        """See :meth:`kbjobs.embedding.embedder.Embedder.leaves_time`; embedding happens elsewhere."""
         return True
 
     def interrupt(self) -> None:
-        """As :meth:`kbjobs.embedding.embedder.Embedder.interrupt`."""
+        """See :meth:`kbjobs.embedding.embedder.Embedder.interrupt`."""
         self._pool.stop()
 
     def close(self) -> None:
-        """End the actors, and take leave of the cluster."""
+        """End the actors, and leave the cluster."""
         self._pool.close()
         self._connection.close()
 
     def _send(self, texts: Sequence[str], *, alone: bool = False) -> NDArray[np.float32] | Failure:
-        """The vectors of a block, from whichever actor; of one whose node dies, from another.
+        """Embed a block on any actor; if an actor's node dies, on another.
 
         Raises:
             ActorDied: the actor died, or could not continue.
-            Closing: it was not begun.
+            Closing: the block was not begun.
         """
         while True:
             with self._pool.take(alone=alone) as slot:
@@ -194,19 +194,19 @@ class ClusterEmbedder:
 def open_cluster(
     home: Home, settings: Settings, model: str, address: str, on_step: OnStep, load: Load = load_best
 ) -> ClusterEmbedder:
-    """Reach or start a cluster, and have the model loaded on it.
+    """Reach or start a cluster, and load the model on it.
 
     Args:
-        home: where the model was found, and what is prepared of it.
-        settings: how much of the cluster is taken, and how long it is waited for.
-        model: its name.
-        address: of the cluster, or ``local``.
-        on_step: called with what is being done; may raise to stop.
-        load: what loads the model on a node.
+        home: where the model and its prepared files are.
+        settings: how much of the cluster to use, and how long to wait for it.
+        model: the model's name.
+        address: the cluster's address, or ``local``.
+        on_step: called with the current step, for people; may raise to stop.
+        load: loads the model on a node.
 
     Raises:
-        NotFoundError, MissingRequirementError: the model or ray is missing, or of another version than the cluster's.
-        JobInterrupted: the cluster is not there, or has no room.
+        NotFoundError, MissingRequirementError: the model or ray is missing, or ray differs from the cluster's version.
+        JobInterrupted: there is no cluster, or it has no room.
         KbjobsError: no node can be used.
     """
     room = Room(settings.integer("ray.actors"), settings.integer("ray.cpus"), settings.number("ray.wait"))

@@ -1,4 +1,4 @@
-"""How a model gets to a node that has it not: from the head's folder, file by file, verified, once a node."""
+"""Transfer a model to a node that lacks it: from this machine, file by file, verified, once per node."""
 
 from __future__ import annotations
 
@@ -18,24 +18,26 @@ from kbjobs.embedding.references import describe_reading
 from kbjobs.errors import KbjobsError
 
 PART_BYTES = 4 * 1024 * 1024
-# Configuration, vocabularies and weights. Never pickles, which run code, nor what else a hub's cache may hold.
+# Configuration, vocabularies and weights. Never pickles, since loading them runs code, nor other files of a hub's
+# cache.
 _SUFFIXES = frozenset({".json", ".txt", ".model", ".safetensors"})
 
 
 @dataclass(frozen=True)
 class Parcel:
-    """A model as what it is made of: nothing in it says where it lies on a node."""
+    """A model as a list of its files, independent of its path on any node."""
 
     folder: ModelFolder
     key: str
     reading: dict[str, object]
-    """As :func:`kbjobs.embedding.references.describe_reading` tells: what beside the weights makes its vectors."""
+    """From :func:`kbjobs.embedding.references.describe_reading`: what determines its vectors in addition to the
+    weights."""
     files: tuple[tuple[str, int, str], ...]
     """Name in the folder, bytes and sha256 of each file."""
 
     @property
     def digest(self) -> str:
-        """Stands for all of its content."""
+        """Identifies all of its content."""
         lines = "\n".join(f"{name} {size} {sha}" for name, size, sha in self.files)
         return hashlib.sha256(lines.encode()).hexdigest()
 
@@ -45,7 +47,7 @@ class Parcel:
         return sum(size for _, size, _ in self.files)
 
     def place_in(self, folder: Path) -> ModelFolder:
-        """The model as it is when its files lie in ``folder``."""
+        """Describe the model with its files in ``folder``."""
         own = self.folder
 
         def move(file: Path) -> Path:
@@ -61,7 +63,7 @@ class Parcel:
 
 
 def pack_model(folder: ModelFolder, cache_dir: Path) -> Parcel:
-    """Describe the files of a model; hashing them takes a second for each GB."""
+    """List a model's files with their hashes; hashing takes a second per GB."""
     wanted = {file for file in folder.path.rglob("*") if file.suffix in _SUFFIXES and file.is_file()}
     if folder.onnx is not None:
         beside = folder.onnx.with_name(f"{folder.onnx.name}_data")
@@ -76,7 +78,7 @@ def pack_model(folder: ModelFolder, cache_dir: Path) -> Parcel:
 
 
 def read_parts(parcel: Parcel) -> Iterator[tuple[str, bytes]]:
-    """Yield the content of all files, in order, as the name of a file and some bytes of it."""
+    """Yield the content of all files, in order, as a file's name and some of its bytes."""
     for name, _, _ in parcel.files:
         with (parcel.folder.path / name).open("rb") as stream:
             part = stream.read(PART_BYTES)
@@ -86,7 +88,7 @@ def read_parts(parcel: Parcel) -> Iterator[tuple[str, bytes]]:
 
 
 class Reception:
-    """The node's side: finds the model, or takes it in below ``cluster/`` of the node's own home."""
+    """The node's side: finds the model, or receives it below ``cluster/`` of the node's own home."""
 
     def __init__(self, parcel: Parcel, home: Home) -> None:
         self._parcel = parcel
@@ -96,25 +98,28 @@ class Reception:
         self._lock = FileLock(self._place.with_name(f"{self._place.name}.lock"), mode=0o600)
 
     def find(self) -> ModelFolder | None:
-        """The model where the node has it: among its own, or taken in earlier."""
+        """Find the model if the node has it: among its own models, or received earlier."""
         try:
             own = find_model(self._parcel.folder.name, self._home.models)
             key = model_key(own, weights_hash(own, self._home.engines))
             if key == self._parcel.key and describe_reading(own) == self._parcel.reading:
                 return own
         except (KbjobsError, OSError):
-            pass  # it has none of that name, or a damaged one
+            pass  # it has no model of that name, or a damaged one
         return self._parcel.place_in(self._place) if self._place.is_dir() else None
 
     def begin(self) -> ModelFolder | None:
-        """Get ready for parts, once no other process of the node takes them; the model where that one has."""
+        """Prepare to receive parts, once no other process of the node does so.
+
+        Returns the model if another process has received it, else None.
+        """
         self._place.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
         self._lock.acquire()
         found = self.find()
         if found is not None:
             self._lock.release()
             return found
-        shutil.rmtree(self._unfinished, ignore_errors=True)  # of one that was killed
+        shutil.rmtree(self._unfinished, ignore_errors=True)  # left by a killed transfer
         self._unfinished.mkdir(mode=0o700)
         return None
 

@@ -1,4 +1,4 @@
-"""The pool of actors: as many as the cluster has room for, each replaced when it dies, all ended with the job."""
+"""The pool of actors: as many as the cluster has room for; each is replaced when it dies, and all end with the job."""
 
 from __future__ import annotations
 
@@ -31,28 +31,28 @@ from kbjobs.formatting import counted
 
 log = logging.getLogger(__name__)
 
-_NODES_SECONDS = 2.0  # between two looks at which nodes there are
-_SILENCE_SECONDS = 10.0  # that a cluster may be silent, however short the wait
-_DEPARTURE_SECONDS = 30.0  # after which a node that is said to be dead, and is listed, is tried again
-_STOP_SECONDS = 5.0  # in which what is on its way may come when the job is to stop
+_NODES_SECONDS = 2.0  # between two looks at the list of nodes
+_SILENCE_SECONDS = 10.0  # of silence that a cluster is always allowed, even if the wait is shorter
+_DEPARTURE_SECONDS = 30.0  # after which a node that is said to be dead, but still listed, is tried again
+_STOP_SECONDS = 5.0  # for answers on their way when the job must stop
 
 
 @dataclass(frozen=True)
 class Room:
-    """How much of a cluster a job takes."""
+    """How much of a cluster a job uses."""
 
     actors: int = 0
-    """At most so many; 0: as many as find room, also on nodes that join later."""
+    """The most actors; 0: as many as there is room for, also on nodes that join later."""
     cpus: int = 4
-    """CPUs of an actor."""
+    """CPUs per actor."""
     wait: float = 60.0
-    """Seconds without any answer, or without any node, after which the cluster counts as gone."""
+    """Seconds without any answer, or without any node, after which the cluster counts as lost."""
 
 
 class Pool:
-    """All slots. A thread watches the nodes, another for each slot sees to its actor.
+    """All slots. One thread watches the nodes, and one thread per slot looks after its actor.
 
-    Whoever embeds takes a slot with :meth:`take`, and says with :meth:`bury` that its actor has died.
+    Callers take a slot with :meth:`take`, and report with :meth:`bury` that its actor has died.
     """
 
     def __init__(self, connection: Connection, work: ActorWork, room: Room) -> None:
@@ -70,12 +70,12 @@ class Pool:
 
     @property
     def actors(self) -> int:
-        """How many actors there are, or are to be in a moment: more or fewer as nodes join and leave."""
+        """The number of actors, ready or starting; it changes as nodes join and leave."""
         return len(self._slots) - self._count("gone")
 
     @property
     def ready(self) -> int:
-        """How many are ready now."""
+        """The number of actors that are ready now."""
         return self._count("ready")
 
     def open(self, on_step: OnStep) -> None:
@@ -97,18 +97,18 @@ class Pool:
                 return
 
     def check(self) -> None:
-        """Raise what the pool has failed with, if it has."""
+        """Raise the error that the pool has failed with, if it has."""
         self._notice_silence()
         if self._failure is not None:
             raise self._failure
 
     def engines(self) -> list[str]:
-        """The engines that actors have run, by name."""
+        """List the names of the engines that actors have run."""
         return sorted({slot.engine for slot in self._slots if slot.engine})
 
     @contextmanager
     def take(self, *, alone: bool = False) -> Iterator[ActorSlot]:
-        """A slot whose actor is ready, for one block; with ``alone`` no other block is there meanwhile.
+        """Take a slot whose actor is ready, for one block; with ``alone``, no other block shares it in the meantime.
 
         Raises:
             KbjobsError: the pool has failed.
@@ -127,10 +127,10 @@ class Pool:
                 self._changed.notify_all()
 
     def bury(self, slot: ActorSlot, actor: Any, error: Exception) -> None:
-        """Mark the actor of a slot as dead, so that it is replaced; repeated calls for one actor do nothing.
+        """Mark the actor of a slot as dead, so that it is replaced. Repeated calls for one actor do nothing.
 
         Args:
-            slot: where the actor was.
+            slot: the actor's slot.
             actor: the actor; if the slot has another one by now, nothing happens.
             error: why it is dead. A ClusterLost ends the whole pool.
         """
@@ -144,11 +144,11 @@ class Pool:
         log.warning("%s has died: %s", slot.name, error)
 
     def give_up(self, reason: str, hint: str) -> None:
-        """End all with an error."""
+        """End the pool with an error."""
         self._fail(KbjobsError(reason, hint))
 
     def stop(self) -> None:
-        """Begin nothing more; what is on its way is waited for, for a few seconds."""
+        """Begin nothing more; blocks on their way get a few seconds to finish."""
         with self._changed:
             self._stopped_at = self._stopped_at or time.monotonic()
             self._changed.notify_all()
@@ -165,14 +165,14 @@ class Pool:
             self._kill(slot)
 
     def _wait(self) -> None:
-        """Wait until something has changed. Raises as :meth:`take`."""
+        """Wait until something has changed. Raises as :meth:`take` does."""
         self.check()
         if self._stopped_at is not None:
             raise Closing
         self._changed.wait(LOOK_SECONDS)
 
     def _find(self, alone: bool) -> ActorSlot | None:
-        """The ready slot with the fewest blocks, where it may take one more or is to be cleared."""
+        """Find the ready slot with the fewest blocks that may take one more, or may be cleared."""
         free = [
             slot
             for slot in self._slots
@@ -181,7 +181,7 @@ class Pool:
         return min(free, key=lambda slot: (slot.blocks, slot.number), default=None)
 
     def _clear(self, slot: ActorSlot) -> bool:
-        """Reserve a slot, and wait until it has no block; False if its actor has died meanwhile."""
+        """Reserve a slot, and wait until it has no block; False if its actor dies in the meantime."""
         slot.is_reserved = True
         try:
             while slot.blocks and slot.state == "ready":
@@ -224,7 +224,7 @@ class Pool:
         )
 
     def _watch_nodes(self) -> None:
-        """Look which nodes there are, again and again; give the new ones slots, and give up where none is left."""
+        """Look at the list of nodes repeatedly; give new nodes slots, and give up if none can serve."""
         while not self._is_closing:
             try:
                 found = self._connection.ray.nodes()
@@ -251,7 +251,7 @@ class Pool:
                 self._nodes[key] = Node(key, _address(alive[key]), spare)
         nodes = [node for node in self._nodes.values() if node.is_alive]
         while not self._room.actors or self.actors < self._room.actors:
-            # In turns, so that a limit leaves no node idle.
+            # Node by node in turn, so that a limit leaves no node idle.
             roomiest = max(nodes, key=lambda node: len(node.spare), default=None)
             if roomiest is None or not roomiest.spare:
                 break
@@ -265,7 +265,7 @@ class Pool:
         threading.Thread(target=self._keep, args=(slot,), name=f"ray-slot-{slot.number}", daemon=True).start()
 
     def _keep(self, slot: ActorSlot) -> None:
-        """See to a slot's actor as long as its node serves."""
+        """Keep an actor on a slot as long as its node serves."""
         while not self._is_closing and self._failure is None and slot.node.is_alive:
             slot.died.clear()
             try:
@@ -280,7 +280,7 @@ class Pool:
                 self._await_departure(slot.node)
                 continue
             except ActorDied as error:
-                self._kill(slot)  # it may still be waiting for CPUs
+                self._kill(slot)  # the actor may still be waiting for CPUs
                 slot.deaths += 1
                 log.warning("%s died at its start: %s", slot.name, error)
                 if slot.deaths >= DEATHS:
@@ -301,12 +301,13 @@ class Pool:
         self._kill(slot)
 
     def _await_departure(self, node: Node) -> None:
-        """Wait until the list of nodes says what an actor has said, so that no other is started on a dead node."""
+        """Wait until the list of nodes confirms the death that an actor's error reported, so that no actor is started
+        there."""
         with self._changed:
             self._changed.wait_for(lambda: not node.is_alive or self._is_closing, _DEPARTURE_SECONDS)
 
     def _serve(self, slot: ActorSlot) -> None:
-        """Let a proven actor work until it has died."""
+        """Let a proven actor work until it dies."""
         if slot.deaths:
             return
         with self._changed:
@@ -323,11 +324,11 @@ class Pool:
 
     def _kill(self, slot: ActorSlot) -> None:
         if slot.actor is not None and not self._connection.is_lost:
-            with contextlib.suppress(Exception):  # it may be dead, and Ray with it
+            with contextlib.suppress(Exception):  # the actor may be dead, and Ray with it
                 self._connection.ray.kill(slot.actor)
 
     def _judge(self) -> None:
-        """Give up where no slot can serve any more."""
+        """Give up if no slot can serve any longer."""
         slots = list(self._slots)
         now = time.monotonic()
         if any(slot.state == "ready" or (slot.state == "starting" and slot.is_reached) for slot in slots):
@@ -354,9 +355,9 @@ class Pool:
 
 
 def plan_slots(resources: dict[str, float], cpus: int) -> list[tuple[float, int]]:
-    """CPUs and GPUs of each actor of a node: one a GPU where it has some, else one for each ``cpus`` CPUs.
+    """Plan the CPUs and GPUs of each actor of a node: one actor per GPU, or one per ``cpus`` CPUs if there is none.
 
-    A node without CPUs, as the head of a cluster may be, is to do no work.
+    A node without CPUs does no work; the head of a cluster may be such a node.
     """
     total, gpus = int(resources.get("CPU", 0)), int(resources.get("GPU", 0))
     if not total:

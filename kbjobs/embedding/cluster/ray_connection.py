@@ -1,4 +1,4 @@
-"""Reaching a Ray cluster, or starting one on this machine for the job alone."""
+"""Reach a Ray cluster, or start one on this machine for the job alone."""
 
 from __future__ import annotations
 
@@ -22,34 +22,34 @@ from kbjobs.embedding.cores import count_usable_cores
 from kbjobs.errors import JobInterrupted, KbjobsError, MissingRequirementError
 
 OnStep = Callable[[str], None]
-"""Takes a line for people about what is being done; raises where the job is to stop."""
+"""Takes a line for people about the current step; raises if the job must stop."""
 
 _MODE = "RAY_AUTH_MODE"
-_OBJECT_STORE_BYTES = 100 * 1024 * 1024  # of a cluster of our own: blocks of text and vectors, and no model
-_START_SECONDS = 120.0  # within which a cluster that answers must have let us in
+_OBJECT_STORE_BYTES = 100 * 1024 * 1024  # for our own cluster: holds blocks of text and vectors, but no model
+_START_SECONDS = 120.0  # within which a cluster that answers must have let this machine in
 _END_SECONDS = 10.0
 _LOOK_SECONDS = 0.2
 _FOLDER = "kbjobs-ray-"
 _PATIENCE = {
-    # Without an answer of the cluster's head Ray would end this process after a minute. The job's own limit is
-    # setting ray.wait, and its end has to be recorded.
+    # If the cluster's head did not answer, Ray would end this process after a minute. The job has its own limit, the
+    # setting ray.wait, and must be able to record its end.
     "RAY_gcs_rpc_server_reconnect_timeout_s": "86400",
 }
 _ALONE = {
-    # As Ray does it on macOS: every port on the loopback alone. Elsewhere it takes 127.0.0.1 for the machine's address
-    # in the network, and listens on all interfaces (ray/_private/services.py, resolve_ip_for_localhost).
+    # As Ray does on macOS: every port only on the loopback. Elsewhere Ray treats 127.0.0.1 as the machine's network
+    # address, and listens on all interfaces (ray/_private/services.py, resolve_ip_for_localhost).
     "RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER": "0",
 }
 _QUIET = {
-    "RAY_USAGE_STATS_ENABLED": "0",  # no report goes to Ray's makers
-    "RAY_ENABLE_AUTO_CONNECT": "0",  # a thread that comes late starts no cluster
+    "RAY_USAGE_STATS_ENABLED": "0",  # sends no report to Ray's makers
+    "RAY_ENABLE_AUTO_CONNECT": "0",  # a late thread starts no cluster
 }
 
-_kinds: set[str] = set()  # of the clusters that this process has used: one at most
+_kinds: set[str] = set()  # of clusters that this process has used: at most one
 
 
 class Connection:
-    """A cluster that can be used. There is one at most in a process: that is Ray's rule."""
+    """A cluster that can be used. Ray allows only one per process."""
 
     def __init__(self, session: _Session, address: str, folder: _LocalFolder | None = None) -> None:
         self.ray = session.ray
@@ -57,14 +57,15 @@ class Connection:
         self._session = session
         self._folder = folder
         self.is_lost = False
-        """Whether the cluster has gone away; then Ray is left as it is, since taking leave would end this process."""
+        """Whether the cluster has gone away. Ray is then left alone, since leaving the cluster would end this
+        process."""
 
     def describe(self) -> str:
-        """Its name for people."""
+        """The cluster's name for people."""
         return f"the Ray cluster at {self.address}" if self._folder is None else "the local Ray cluster"
 
     def close(self) -> None:
-        """Take leave; a cluster that was started for the job ends."""
+        """Leave the cluster; if it was started for the job, it ends."""
         if not self.is_lost:
             self._session.end()
         if self._folder is not None:
@@ -72,17 +73,17 @@ class Connection:
 
 
 def connect(address: str, token: str | None, wait: float, on_step: OnStep) -> Connection:
-    """Reach the cluster at ``address``, or start one if that is ``local``.
+    """Reach the cluster at ``address``, or start one if it is ``local``.
 
     Args:
         address: ``HOST:PORT`` or ``local``.
-        token: of a cluster with token authentication (Ray 2.52), None for one without.
-        wait: seconds within which it must be there.
-        on_step: called with what is being done; may raise to stop.
+        token: the token of a cluster with token authentication (Ray 2.52), or None.
+        wait: seconds within which the cluster must be there.
+        on_step: called with the current step; may raise to stop.
 
     Raises:
-        MissingRequirementError: ray is not installed, or of another version than the cluster's.
-        JobInterrupted: the cluster is not there, or can no longer be reached by this process.
+        MissingRequirementError: ray is not installed, or differs from the cluster's version.
+        JobInterrupted: there is no cluster, or this process can no longer reach it.
     """
     os.environ.update(_QUIET)
     _fix_kind(LOCAL if address == LOCAL else f"with a token {token}" if token else "without a token")
@@ -93,13 +94,13 @@ def connect(address: str, token: str | None, wait: float, on_step: OnStep) -> Co
     if token:
         os.environ[RAY_AUTH_TOKEN] = token
         os.environ.setdefault(_MODE, "token")
-    # Nodes run this kbjobs, whichever they have: nothing of it that differs can be mixed.
+    # Nodes run this copy of kbjobs, whichever version they have, so versions never mix.
     code = {"py_modules": [str(Path(__file__).parents[2])]}
     return Connection(_begin(on_step, address=address, runtime_env=code), address)
 
 
 def _fix_kind(kind: str) -> None:
-    """Keep to one kind of cluster: what Ray has read of its environment once, it does not read again."""
+    """Allow one kind of cluster per process, since Ray reads its environment only once."""
     _kinds.add(kind)
     if len(_kinds) > 1:
         _kinds.remove(kind)
@@ -111,7 +112,7 @@ def _fix_kind(kind: str) -> None:
 
 def _start_local(on_step: OnStep) -> Connection:
     on_step("starting a local Ray cluster")
-    # Whoever reaches a port of Ray's can run code: they are open to this machine alone, and to who knows the token.
+    # Access to a port of Ray means running code: ports are open only to this machine, and only with the token.
     os.environ.update(_ALONE)
     os.environ[_MODE] = "token"
     os.environ[RAY_AUTH_TOKEN] = _own_token()
@@ -134,7 +135,7 @@ def _start_local(on_step: OnStep) -> Connection:
 
 @cache
 def _own_token() -> str:
-    """The token of all clusters that this process starts: Ray reads it once, and never again."""
+    """The token of all clusters that this process starts, since Ray reads it only once."""
     return secrets.token_hex(32)
 
 
@@ -162,7 +163,7 @@ def _await_head(address: str, wait: float, on_step: OnStep) -> None:
 class _Session:
     """Ray, initialised in a thread of its own that lives as long: in the main thread it would take over SIGTERM.
 
-    What Ray starts has the kernel kill it when its parent ends, and to the kernel that is the thread.
+    Ray has the kernel kill its processes when their parent ends, and for the kernel the parent is the thread.
     """
 
     def __init__(self, ray: Any, arguments: dict[str, Any]) -> None:
@@ -174,7 +175,7 @@ class _Session:
         self._thread.start()
 
     def end(self) -> None:
-        """Take leave of the cluster, for a few seconds at most."""
+        """Leave the cluster, waiting a few seconds at most."""
         self._ending.set()
         self._thread.join(_END_SECONDS)
 
@@ -189,7 +190,7 @@ class _Session:
 
 
 def _begin(on_step: OnStep, **arguments: Any) -> _Session:
-    """Have Ray initialised. It may hang, as where this machine is no node of the cluster."""
+    """Initialise Ray. That may hang, for example if this machine is not a node of the cluster."""
     try:
         import ray
     except ImportError as error:
@@ -238,7 +239,7 @@ def _explain(error: BaseException, where: str) -> KbjobsError:
 
 
 class _LocalFolder:
-    """Where a cluster of our own keeps its sockets and logs; removed with it, even where this process is killed."""
+    """The folder for the sockets and logs of our own cluster; removed with it, even if this process is killed."""
 
     def __init__(self) -> None:
         self.path = Path(tempfile.mkdtemp(prefix=_FOLDER))
@@ -246,7 +247,7 @@ class _LocalFolder:
             [sys.executable, "-I", str(Path(__file__).with_name("reaper.py")), str(self.path), str(os.getpid())],
             stdin=subprocess.PIPE,
             stdout=subprocess.DEVNULL,
-            env={},  # nor is it found, and killed, as what a worker has left behind
+            env={},  # so that it is not found, and killed, as a left-over of a worker
             start_new_session=True,
         )
 

@@ -1,9 +1,8 @@
-"""A process that outlives the one for which a local Ray cluster was started, and clears up after it.
+"""The reaper: a process that outlives the owner of a local Ray cluster, and cleans up after it.
 
-Ray's own processes end with that one, killed or not, but for the agents of the raylet, which stay for more than a
-minute; and since they rewrite their environment, nobody finds them by it. What they have open in the cluster's folder
-tells whose they are. Run as a program with that folder and the process it serves as arguments; it is started by the
-end of its standard input.
+Ray's own processes end with the owner, even if it is killed, except the raylet's agents, which stay for more than a
+minute. They rewrite their environment, so it does not identify them; their open files in the cluster's folder do. Run
+as a program with that folder and the owner's PID as arguments; it acts when its standard input ends.
 """
 
 from __future__ import annotations
@@ -17,10 +16,10 @@ from pathlib import Path
 
 
 def find_users(folder: Path) -> list[int]:
-    """The processes that have something open in the folder."""
+    """List the processes that have files open in the folder."""
     found = []
     for process in Path("/proc").glob("[0-9]*"):
-        with contextlib.suppress(OSError):  # they end while we look, and those of others may not be read
+        with contextlib.suppress(OSError):  # processes may end during the search, and other users' cannot be read
             links = (descriptor.readlink() for descriptor in (process / "fd").iterdir())
             if any(link.is_relative_to(folder) for link in links):
                 found.append(int(process.name))
@@ -28,11 +27,11 @@ def find_users(folder: Path) -> list[int]:
 
 
 def main() -> None:
-    """Wait for the end, kill what is left, remove the folder."""
+    """Wait for the end of standard input, kill what is left, remove the folder."""
     folder, owner = Path(sys.argv[1]), int(sys.argv[2])
     sys.stdin.buffer.read()
     for process in find_users(folder):
-        if process == owner:  # it lives, and has its log open there to its end
+        if process == owner:  # it is alive, and keeps its log open there to the end
             continue
         with contextlib.suppress(ProcessLookupError):
             os.kill(process, signal.SIGKILL)
