@@ -21,7 +21,7 @@ _MOST_YEARS = 60
 _MARKS = 6
 _LEAST_WIDTH = 0.3  # percent
 _GAP = 0.3  # percent between two segments of a bar
-_NAMES = 22.0  # percent of the width that the names of phases take
+_NAMES = 28.0  # percent of the width that the names of phases take
 
 Place = Callable[[str | None], float]
 
