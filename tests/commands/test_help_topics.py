@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 from pathlib import Path
 
@@ -25,7 +26,7 @@ def test_every_page_and_every_symptom_is_a_topic_of_its_own(kbjobs: Kbjobs) -> N
     assert {"tutorial", "howto/zim", "troubleshooting", "the-disk-is-full"} <= set(slugs)
     assert not any("contributing" in slug for slug in slugs)
     for topic in topics:
-        assert read_json(kbjobs("help", topic["topic"], "--json")) == [topic]
+        assert json.loads(run_command(["help", topic["topic"], "--json"]).stdout) == [topic]
 
 
 def test_a_symptom_is_found_by_words_of_its_title(kbjobs: Kbjobs) -> None:
