@@ -99,6 +99,7 @@ test-slow: install-all
 
 check: $(VENV)/.installed
 	$(BIN)/ruff check
+	$(BIN)/ruff check --quiet --preview --select PLW1514 kbjobs  # text files have an encoding, whatever the locale is
 	$(BIN)/ruff format --check
 	$(BIN)/mypy --strict kbjobs
 	$(BIN)/mypy tests bench

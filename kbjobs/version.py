@@ -10,7 +10,7 @@ VERSION = "0.3.0.dev"
 def installed_version() -> str:
     """The version that lies on the disk now: another one than VERSION once the program was upgraded under a process."""
     try:
-        found = re.search(r'^VERSION = "([^"]+)"', Path(__file__).read_text(), re.MULTILINE)
+        found = re.search(r'^VERSION = "([^"]+)"', Path(__file__).read_text(encoding="utf-8"), re.MULTILINE)
     except OSError:  # in the middle of an upgrade
         return VERSION
     return found[1] if found else VERSION

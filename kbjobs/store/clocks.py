@@ -25,6 +25,6 @@ def since_boot() -> float:
 def boot_id() -> str:
     """Another one after each boot (random(4)); empty if the system does not tell."""
     try:
-        return Path("/proc/sys/kernel/random/boot_id").read_text().strip()
+        return Path("/proc/sys/kernel/random/boot_id").read_text(encoding="ascii").strip()
     except OSError:
         return ""

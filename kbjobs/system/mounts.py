@@ -28,7 +28,7 @@ def list_mount_points() -> list[Path]:
 def _read_mounts(table: Path) -> Iterator[tuple[Path, str]]:
     """The mount points and their kinds of file system."""
     try:
-        lines = table.read_text(errors="surrogateescape").splitlines()
+        lines = table.read_text(encoding="utf-8", errors="surrogateescape").splitlines()
     except OSError:
         return
     for line in lines:
