@@ -1,4 +1,4 @@
-"""Parameters that the types which index share."""
+"""The parameters that all index types share."""
 
 from __future__ import annotations
 
