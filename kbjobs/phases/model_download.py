@@ -1,4 +1,4 @@
-"""Model Download: download a local model from the hub into the home, verify it, and prepare it for an engine."""
+"""Model Download: download a local model from the hub, verify it, and prepare it for the fastest engine."""
 
 from __future__ import annotations
 
