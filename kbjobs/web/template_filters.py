@@ -54,7 +54,7 @@ def _figures(result: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
 
 
 def _marked(text: str, words: Iterable[str]) -> Markup:
-    """Mark each of the words in a text, ignoring case; in scripts with spaces, only whole words of 2 or more letters."""
+    """Mark words in a text, ignoring case; in scripts with spaces, only whole words of two or more letters."""
     wanted = sorted(_distinct(words), key=len, reverse=True)
     patterns = [re.escape(word) if word[0] >= _UNSPACED else rf"(?<!\w){re.escape(word)}(?!\w)" for word in wanted]
     if not patterns:
