@@ -57,7 +57,7 @@ class LazyGroup(Group):
         self.commands = {name: Command(name, short_help=short, help=short) for name, (_, short) in COMMANDS.items()}
 
     def list_commands(self, ctx: Any) -> list[str]:
-        """The names, in the order of the table."""
+        """The names of the commands, in the order of the table."""
         return list(COMMANDS)
 
     def list_entries(self, ctx: Any) -> Iterator[Entry]:

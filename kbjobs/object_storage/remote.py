@@ -148,7 +148,7 @@ class RemoteBucket:
 
         try:
             return work()
-        except (FileNotFoundError, exceptions.NotFoundError) as error:  # it raises both
+        except (FileNotFoundError, exceptions.NotFoundError) as error:  # obstore raises both
             if "NoSuchBucket" in str(error) or what in ("list", "write"):
                 failure: KbjobsError = NotFoundError(f"there is no {self.label}", "Create it, or correct the address.")
             else:

@@ -20,7 +20,7 @@ from kbjobs.phases.source_checks import check_store
 
 
 class _Params(Params):
-    """All but ``from``, which is a word of Python's own."""
+    """All parameters except ``from``, which is a Python keyword."""
 
     version: str | None = Field(None, description="The version, or its first characters (default: the newest).")
     include_backup: bool = Field(False, description="Install the source's files too, if the pack has them.")

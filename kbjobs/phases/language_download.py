@@ -14,7 +14,7 @@ from kbjobs.phases.job_type import JobType, Params, PhaseRequest, Plan, Target
 
 
 class _Params(Params):
-    """All but ``from``, which is a word of Python's own."""
+    """All parameters except ``from``, which is a Python keyword."""
 
     code: str = Field(
         min_length=1, description="The language: its code or English name, such as es, Spanish, zh-Hant, Haitian."

@@ -26,7 +26,7 @@ Given = TypeVar("Given", bound="PineconeParams")
 
 
 class PineconeParams(Params):
-    """Where a source is sent to."""
+    """The parameters that name the Pinecone target."""
 
     namespace: str | None = Field(
         None,

@@ -26,7 +26,7 @@ MESSAGE_LIMIT = 500  # most characters of a message that are kept
 
 
 class FunctionParams(Params):
-    """Where a function is found, and what it is called with."""
+    """The name of a function, and its arguments."""
 
     function: str = Field(description="module:name, as in an entry point.")
     args: list[Any] = Field(default=[], description="Positional arguments: JSON values.")

@@ -16,7 +16,7 @@ PART = re.compile(r"\.zim(?:[a-z]{2})?\Z", re.IGNORECASE)
 
 
 def check_zim(path: str) -> Path:
-    """Check a ZIM file, and return its absolute path, or that of its first part.
+    """Check a ZIM file, and return its absolute path, or the path of its first part.
 
     Raises NotFoundError if there is no such file, UsageError if it is not a ZIM file.
     """

@@ -37,7 +37,7 @@ FIRST_WAIT, MAX_WAIT = 2.0, 300.0
 MAX_FAILURES = 20
 """Temporary failures in a row after which the site counts as down, and its addresses wait."""
 
-CRAWLING = (0.0, 0.98)  # of the phase
+CRAWLING = (0.0, 0.98)  # the crawl's part of the phase
 
 FETCHES_A_PAGE = 10
 """Most fetches on average per page of the page limit, because a site may lead to errors without end."""

@@ -21,7 +21,7 @@ NO_LINKS = PageLinks()
 
 @dataclass(frozen=True, slots=True)
 class ParsedPage:
-    """A page's addresses, and its bytes as saved: None if it is not HTML, or no copy was requested."""
+    """A page's addresses, and its rewritten bytes for saving; ``copy`` is None if it is saved as received."""
 
     found: PageLinks = NO_LINKS
     copy: bytes | None = None

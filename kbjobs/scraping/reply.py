@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 MAX_ASIDE = 64 * 1024
-"""Most bytes read of a body that is not a page: that of a redirect or an error."""
+"""Most bytes read of a body that is not a page, such as a redirect's or an error's."""
 
 
 @dataclass(frozen=True)

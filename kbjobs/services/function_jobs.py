@@ -162,7 +162,7 @@ def _check(phases: Sequence[JobPhase]) -> None:
 
 
 def _take_up(entries: Sequence[PhaseState], found: Checkpoint) -> list[PhaseState]:
-    """The phases, where those that the checkpoint records as completed are skipped."""
+    """The phases, with those that the checkpoint records as completed marked as skipped."""
     if found.fingerprint != fingerprint(entries):
         raise UsageError(
             f"the phases of {found.job_type} differ from those of its checkpoint, which were"

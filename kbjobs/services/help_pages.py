@@ -47,7 +47,7 @@ def list_topics() -> list[HelpTopic]:
 
 
 def find_topics(words: str) -> list[HelpTopic]:
-    """Find topics by words: first by the exact slug, then by the exact title, then by all words in slug or title.
+    """Find topics by words: by the exact slug, else by the page's name or title, else by all words in slug or title.
 
     Args:
         words: a slug, or words of a title in any order.

@@ -107,7 +107,7 @@ def forecast_chain(state: JobState, chain: Chain, source_id: str | None) -> Fore
 def secrets_check(state: JobState) -> Require:
     """Make a check that raises MissingRequirementError if a phase's worker would lack a key.
 
-    A worker has the daemon's environment, not that of this process.
+    A worker has the daemon's environment, not this process's.
     """
 
     def require(kind: JobType[Any], needs: Plan[Any]) -> None:

@@ -222,7 +222,7 @@ class JobManager(Closable):
         return None if queue is None else queue.load_checkpoint(source_id, chain)
 
     def get_pauses(self) -> list[Pause]:
-        """The pauses in force, that of the whole queue first."""
+        """The pauses in force; the pause of the whole queue comes first."""
         queue = self._state.readable()
         return [] if queue is None else pauses.list_pauses(queue)
 

@@ -103,7 +103,7 @@ def show_model(home: Home, name: str, on_damaged: OnDamaged) -> ModelState:
 
 
 def find_path(home: Home, name: str) -> Path:
-    """The folder of a model. Raises as :func:`kbjobs.embedding.model_catalogue.find_model`."""
+    """Find the folder of a model. Raises the errors of :func:`kbjobs.embedding.model_catalogue.find_model`."""
     return find_model(name, home.models).path
 
 

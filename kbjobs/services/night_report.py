@@ -61,7 +61,7 @@ class NightReport:
 
     @property
     def counts(self) -> dict[str, int]:
-        """The ended jobs by status."""
+        """The number of ended jobs per status."""
         return dict(Counter(str(job.status) for job in self.ended))
 
     @property

@@ -33,7 +33,7 @@ SYSTEM_FOLDERS = frozenset(
 NO_FILES = ("/dev", "/proc", "/sys")  # folders without pages, even below
 
 Ask = Callable[[str], None]
-"""Called with a doubt before a source is registered; raises to stop it."""
+"""Called with a description of doubtful paths before they are registered; may raise to stop."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -163,7 +163,7 @@ class _Collector:
         while waiting:
             here = waiting.pop()
             path = os.path.join(folder, here[len(name) + 1 :])  # noqa: PTH118 — a page's name may be any bytes
-            with suppress(FileNotFoundError):  # a job has removed it since
+            with suppress(FileNotFoundError):  # a job may have removed it meanwhile
                 try:
                     with _reading(path):
                         mode = os.lstat(path).st_mode

@@ -57,7 +57,7 @@ def read_totals(queue: Queue) -> JobTotals:
 
 
 def _list_totals(queue: Queue) -> list[TypeTotal]:
-    """The jobs by type and status."""
+    """The totals of jobs by type and status."""
     rows = queue.connection.execute(
         "SELECT type, status, count(*), sum(duration) FROM jobs GROUP BY type, status ORDER BY type, status"
     )

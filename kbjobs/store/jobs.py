@@ -269,7 +269,7 @@ class JobRun:
 
 
 def job_key(job_type: str, source: str | None, phases: Iterable[PhaseState]) -> str:
-    """The key that only one unfinished job may have.
+    """Compute a job's key, which only one unfinished job may have.
 
     Args:
         job_type: the job's type.

@@ -234,7 +234,7 @@ class Ledger(Database):
         return int(row.fetchone()[0])
 
     def passages(self, profile: int) -> Iterator[tuple[str, str, int]]:
-        """Document, hash of the text and tokens of each passage that is cut for a profile."""
+        """The document, text hash and token count of each passage that is cut for a profile."""
         rows = self.connection.execute("SELECT doc_id, text_hash, tokens FROM chunks WHERE profile = ?", (profile,))
         return (tuple(row) for row in rows)
 
@@ -272,7 +272,7 @@ class Ledger(Database):
         return [MissingText(*row) for row in rows]
 
     def texts(self, chunks: Sequence[int]) -> list[str]:
-        """The texts of chunks, in the order asked for."""
+        """The texts of chunks, in the given order."""
         found: dict[int, str] = {}
         for start in range(0, len(chunks), PAGE):
             page = chunks[start : start + PAGE]
@@ -329,7 +329,7 @@ class Ledger(Database):
         return {row[0] for row in rows}
 
     def record_ids_of_texts(self, profile: int, text_hashes: Sequence[str], distinct: bool = False) -> list[str]:
-        """The ids of the records that carry any of the texts.
+        """The ids of the records that have any of the texts.
 
         Args:
             profile: the profile of the chunks.

@@ -248,7 +248,7 @@ def resolve_links(ledger: Ledger, find: Callable[[str], str | None], check: Call
 
     Args:
         ledger: the source's ledger.
-        find: gives the id of the document at a URL, or None.
+        find: returns the id of the document at a URL, or None.
         check: called before each page; may raise to stop.
     """
     execute = ledger.connection.execute

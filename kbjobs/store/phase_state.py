@@ -10,7 +10,7 @@ from enum import StrEnum
 from typing import Any, Literal
 
 OnError = Literal["stop", "continue"]
-UNLIKE = frozenset({"sys_path"})  # parameters outside a phase's identity: where a caller finds modules is no difference
+UNLIKE = frozenset({"sys_path"})  # no part of a phase's identity: where the caller looks for modules
 
 
 class PhaseStatus(StrEnum):

@@ -68,7 +68,7 @@ def end_source(connection: sqlite3.Connection, source: str) -> None:
 def end_idle_source(state: Database, source: str) -> bool:
     """As :func:`end_source`, in a transaction, if no job of the source is live; returns whether it did so.
 
-    For a source whose deletion no job will resume.
+    It serves sources whose deletion no job will resume.
     """
     with transaction(state.connection):
         live = state.connection.execute(

@@ -52,7 +52,7 @@ def is_source_id(name: str) -> bool:
 
 
 def check_source_id(source_id: str) -> str:
-    """Return the id, or raise UsageError saying what an id may look like."""
+    """Return the id if it is valid; otherwise raise UsageError with the rules for ids."""
     if not isinstance(source_id, str) or not SOURCE_ID.fullmatch(source_id):
         raise UsageError(
             f"{source_id!r} is not a valid source id",
@@ -239,7 +239,7 @@ class SourceFolder:
         return value
 
     def _paths(self, values: dict[str, Any]) -> list[str]:
-        """The manifest's paths, absolute, in the home in force."""
+        """The manifest's paths as absolute paths in the current home."""
         paths = values.get("paths")
         if not isinstance(paths, list) or not paths:
             raise self._damaged("it has no list of paths")
@@ -253,7 +253,7 @@ class SourceFolder:
             return str(self._home / path)
         if self._portable(path) != path:
             return path
-        # Version 0.1.0 wrote absolute paths: after a move of the home, those of copied pages name the old place.
+        # Version 0.1.0 wrote absolute paths: after a move of the home, paths of copied pages name the old place.
         _, marker, below = f"{path}/".rpartition(f"/sources/{self.id}/pages/")
         here = str(self.pages / below)
         return here if marker and os.access(here, os.F_OK) else path

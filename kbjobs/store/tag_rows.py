@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 from kbjobs.store.ledger import KEPT, PAGE, Ledger
 
-TEXT_CHARACTERS = 10_000  # read of one document
+TEXT_CHARACTERS = 10_000  # most characters read of one document
 
 
 @dataclass(frozen=True, slots=True)

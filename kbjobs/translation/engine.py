@@ -155,7 +155,7 @@ class Translator:
 
 
 def _find_place(text: str) -> int:
-    """Where to cut a text in two: after the punctuation mark nearest the middle, else after a word, else there."""
+    """Where to cut a text: after the punctuation mark nearest its middle, else after a word, else in the middle."""
     middle = len(text) // 2
     for kind in _PLACES:
         ends = [found.end() for found in kind.finditer(text) if len(text) // 5 < found.end() < len(text) * 4 // 5]
