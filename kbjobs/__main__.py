@@ -1,4 +1,4 @@
-"""``python -m kbjobs`` is ``kbjobs``."""
+"""Lets ``python -m kbjobs`` run ``kbjobs``."""
 
 from kbjobs.cli import main
 

@@ -1,4 +1,4 @@
-"""The Typer app: the list of commands and nothing else. Each command's module is loaded when it is used."""
+"""The Typer app: only the list of commands. Each command's module is loaded when it is used."""
 
 from __future__ import annotations
 
@@ -50,22 +50,22 @@ COMMANDS: dict[str, tuple[str, str]] = {
 
 
 class LazyGroup(Group):
-    """Loads only the command that is used; listing and guessing names needs none of them."""
+    """Loads only the command that is used; listing commands and suggesting names loads none."""
 
     def __init__(self, **attributes: Any) -> None:
         super().__init__(**attributes)
         self.commands = {name: Command(name, short_help=short, help=short) for name, (_, short) in COMMANDS.items()}
 
     def list_commands(self, ctx: Any) -> list[str]:
-        """The names, in the order of the table."""
+        """The names of the commands, in the order of the table."""
         return list(COMMANDS)
 
     def list_entries(self, ctx: Any) -> Iterator[Entry]:
-        """The table itself."""
+        """The entries of the table."""
         return (Entry(name, panel, text) for name, (panel, text) in COMMANDS.items())
 
     def get_command(self, ctx: Any, cmd_name: str) -> Any:
-        """The command, loaded from its module."""
+        """Load a command from its module; None if there is none of that name."""
         if cmd_name not in COMMANDS:
             return None
         command = typer.main.get_command(import_module(f"kbjobs.commands.{cmd_name}").app)
@@ -73,7 +73,7 @@ class LazyGroup(Group):
         return command
 
     def resolve_command(self, ctx: Any, args: list[str]) -> Any:
-        """The command that the arguments name. Raises UsageError if they name what ``kbjobs run`` knows."""
+        """Find the command that the arguments name. Raises UsageError if they name a job type instead."""
         if args[0] not in COMMANDS:
             from kbjobs.commands._suggestions import refuse_job_type
 

@@ -1,4 +1,4 @@
-"""What a phase's run is given, and what it gives back."""
+"""The context that a phase runs in, and its result."""
 
 from __future__ import annotations
 
@@ -15,22 +15,22 @@ from kbjobs.store.sources import SourceFolder
 
 
 class Reporter(Protocol):
-    """Where a phase's progress goes."""
+    """Takes a phase's progress."""
 
     def report(
         self, current: int, total: int, unit: str, message: str, span: tuple[float, float], eta_matters: bool
     ) -> None:
-        """Take a report of progress."""
+        """Take a report of progress; see :meth:`Context.progress` for the arguments."""
 
     def saved(self, steps: int) -> None:
-        """Take a note that more steps are safe on disk."""
+        """Take the number of further steps that are safe on disk."""
 
 
 @dataclass(frozen=True, slots=True)
 class Context:
-    """What a phase sees of the world: its source, its settings, progress, cancellation, a checkpoint and a log.
+    """The environment of a phase: its source, its settings, progress, cancellation, a checkpoint and a log.
 
-    ``checkpoint`` is the JSON value that an earlier attempt of this phase has saved last, None at a new start.
+    ``checkpoint`` is the last JSON value that an earlier attempt of this phase saved, None at a fresh start.
     """
 
     home: Home
@@ -46,7 +46,7 @@ class Context:
 
     @property
     def source(self) -> SourceFolder:
-        """The source of the job; of a type that ``needs_source`` there always is one."""
+        """The job's source; a type that ``needs_source`` always has one. Raises UsageError if there is none."""
         if self.folder is None:
             raise UsageError("the job has no source", "Submit it again with the id of a source.")
         return self.folder
@@ -60,41 +60,47 @@ class Context:
         span: tuple[float, float] = (0.0, 1.0),
         eta_matters: bool = True,
     ) -> None:
-        """Report ``current`` of ``total`` units, and raise JobCancelled where the job is to stop.
+        """Report progress, and raise JobCancelled if the job must stop.
 
-        ``span`` is the part of the phase, as fractions, that these units make up.
+        Args:
+            current: the number of units done.
+            total: the number of all units; 0 if unknown.
+            unit: the name of the units, such as ``documents``.
+            message: what the phase is doing, for people.
+            span: the part of the phase that these units make up, as two fractions.
+            eta_matters: whether the time left may be derived from these units.
         """
         self.reporter.report(current, total, unit, message, span, eta_matters)
         self.check()
 
     def saved(self, steps: int) -> None:
-        """Say that ``steps`` more steps are in the ledger: a death after it is not one without progress."""
+        """Report that ``steps`` more steps are in the ledger, so that a later death is not one without progress."""
         self.reporter.saved(steps)
 
     def save_checkpoint(self, value: Any) -> None:
-        """Put on disk how far the phase has come: a small JSON value, given back as ``checkpoint`` after a stop.
+        """Save how far the phase has come, as a small JSON value that is returned as ``checkpoint`` after a stop.
 
-        Work itself belongs into the ledger; this only saves looking for the place to go on.
+        The work itself belongs in the ledger; a checkpoint only saves searching for the place to resume.
         """
         self.keep(value)
 
     def end_source(self, value: Any) -> None:
-        """Put on record that the source is no more; ``value`` is given back as ``checkpoint`` after a stop."""
+        """Record that the source is deleted; ``value`` is returned as ``checkpoint`` after a stop."""
         self.end(value)
 
     def secret(self, name: str) -> str | None:
-        """A credential the job type declared in ``secrets``; to be used, never logged or reported."""
+        """A credential that the job type declares in ``secrets``. Never log or report it."""
         return find_secret(self.home, name)
 
     def check(self) -> None:
-        """Raise JobCancelled where the job is to stop."""
+        """Raise JobCancelled if the job must stop."""
         if self.is_stopping():
             raise JobCancelled("stopped at a checkpoint")
 
 
 @dataclass(frozen=True, slots=True)
 class PhaseResult:
-    """How a phase ended: what its summary says, the failed documents counted, and a line for a person."""
+    """The result of a phase: its counts, a summary for people, and the number of failed documents."""
 
     counts: dict[str, Any]
     summary: str

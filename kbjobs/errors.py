@@ -1,7 +1,7 @@
 """The exceptions a person may see, each with its exit code.
 
-Every message says what happened and to what; ``hint`` says what to do next. The codes are the
-contract of the command line (docs/reference/exit-codes.md).
+Every message says what happened and to what; ``hint`` says what to do next. The exit codes are part of
+the command line's contract (docs/reference/exit-codes.md).
 """
 
 from __future__ import annotations
@@ -51,11 +51,11 @@ MILD_ENDS = (
     ExitCode.CANCELLED,
     ExitCode.TIME_LIMIT,
     ExitCode.INTERRUPTED,
-)  # from the best to the worst; a failure is worse than any
+)  # from the best to the worst; a failure is worse than all of them
 
 
 def worst(codes: Iterable[int]) -> int:
-    """The worst of several exit codes, the first of those that are equally bad; DONE of none."""
+    """The worst of several exit codes, of equally bad ones the first; DONE if there are none."""
 
     def badness(code: int) -> int:
         return MILD_ENDS.index(ExitCode(code)) if code in MILD_ENDS else len(MILD_ENDS)
@@ -64,11 +64,11 @@ def worst(codes: Iterable[int]) -> int:
 
 
 class KbjobsError(Exception):
-    """Base of all expected errors: a message for a person, a hint, an exit code."""
+    """Base of all expected errors: a message for people, a hint, an exit code."""
 
     exit_code: ExitCode = ExitCode.FAILED
     says_error = False
-    """Whether the message itself says that it is an error, as a compiler's does."""
+    """Whether the message itself says that it is an error, like a compiler's message."""
 
     def __init__(self, message: str, hint: str = "") -> None:
         super().__init__(message)
@@ -95,45 +95,45 @@ class ConflictError(KbjobsError):
 
 
 class MissingRequirementError(KbjobsError):
-    """A credential, a setting, an extra or a known model is not here."""
+    """A credential, a setting, an extra or a known model is missing."""
 
     exit_code = ExitCode.MISSING_REQUIREMENT
 
 
 class UnavailableError(KbjobsError):
-    """The daemon or the state cannot be used: cannot start, locked, damaged, newer than the program."""
+    """The daemon or the state is unusable: it cannot start, is locked or damaged, or is newer than the program."""
 
     exit_code = ExitCode.UNAVAILABLE
 
 
 class TimeLimitError(KbjobsError):
-    """The time that was given for waiting is over; what was waited for goes on."""
+    """The time for waiting is over; the jobs that were waited for keep running."""
 
     exit_code = ExitCode.TIME_LIMIT
 
 
 class TransientError(KbjobsError):
-    """A transient error, such as a server that is busy: with ``--retries`` the job is tried again later."""
+    """A transient error, such as a busy server: with ``--retries`` the job is tried again later."""
 
 
 class JobInterrupted(TransientError):
-    """Raised inside a phase that cannot go on now, and could later: its job ends as interrupted, to be resumed.
+    """Raised by a phase that cannot continue now but may later: its job ends as interrupted, and can be resumed.
 
-    With ``--retries`` it goes on by itself.
+    With ``--retries`` it resumes by itself.
     """
 
     exit_code = ExitCode.INTERRUPTED
 
 
 class DownloadError(KbjobsError):
-    """What a server sends cannot be used: of another size or hash than announced, or from where it must not come."""
+    """A server's data is unusable: its size or hash is not as announced, or it comes from a forbidden place."""
 
 
 class JobWaits(KbjobsError):
-    """Raised inside a phase that can do nothing for a while: its job goes back to the queue for ``seconds``.
+    """Raised by a phase that can do nothing for a while: its job goes back to the queue for ``seconds``.
 
-    That is no end and no error: the attempt goes on then, by another worker. Until then others may run in its place.
-    The message says for what it waits, and begins so: "waiting for 2 batches".
+    The job has neither ended nor failed: another worker continues the attempt afterwards. Until then, other jobs may
+    run in its place. The message says what it waits for, and begins like "waiting for 2 batches".
     """
 
     def __init__(self, message: str, seconds: float) -> None:
@@ -142,6 +142,6 @@ class JobWaits(KbjobsError):
 
 
 class JobCancelled(KbjobsError):
-    """Raised inside a phase when its job is to stop; the ledger keeps what was done."""
+    """Raised inside a phase when its job must stop; the ledger keeps the work done."""
 
     exit_code = ExitCode.CANCELLED

@@ -1,4 +1,4 @@
-"""Numbers in sentences."""
+"""Formatting numbers, durations and languages for sentences."""
 
 from __future__ import annotations
 
@@ -8,35 +8,42 @@ MAX_LANGUAGES = 8
 
 
 def counted(number: int, noun: str, plural: str = "") -> str:
-    """A number with its noun: 1 document, 2 documents, 1,200 passages.
+    """Format a number with its noun: 1 document, 2 documents, 1,200 passages.
 
     Args:
-        number: how many.
-        noun: in the singular.
-        plural: where it is not the singular with an s.
+        number: the number.
+        noun: the noun in the singular.
+        plural: the plural, if it is not the singular with an s.
     """
     return f"{number:,} {noun if number == 1 else plural or noun + 's'}"
 
 
 def agreeing(number: int, noun: str, one: str, more: str) -> str:
-    """A number with its noun and a verb that agrees: 1 job waits, 2 jobs wait."""
+    """Format a number with its noun and a verb that agrees: 1 job waits, 2 jobs wait.
+
+    Args:
+        number: the number.
+        noun: the noun in the singular, whose plural ends in s.
+        one: the verb in the singular.
+        more: the verb in the plural.
+    """
     return f"{counted(number, noun)} {one if number == 1 else more}"
 
 
 def format_languages(counts: Mapping[str, int]) -> str:
-    """How many documents are in which language: "en 1,200, de 3"; of many languages the first, and how many more."""
+    """Format the number of documents per language: "en 1,200, de 3"; of many, the first ones and how many more."""
     told = [f"{code or 'unknown'} {count:,}" for code, count in counts.items()]
     rest = len(told) - MAX_LANGUAGES
     return ", ".join([*told[:MAX_LANGUAGES], f"{rest} more"] if rest > 0 else told)
 
 
 def sentence(text: str) -> str:
-    """The text with a great letter at its beginning and a full stop at its end."""
+    """Make a text a sentence, with a capital letter and a full stop."""
     return f"{text[:1].upper()}{text[1:]}."
 
 
 def duration(seconds: float | None) -> str:
-    """Seconds as a person reads them: 4.2s, 3m 20s, 2h 05m."""
+    """Format seconds for people: 4.2s, 3m 20s, 2h 05m; — for None."""
     if seconds is None:
         return "—"
     if seconds < 60:

@@ -1,4 +1,4 @@
-"""What a job type of another package imports: it is kept stable, wherever kbjobs itself moves it."""
+"""The stable names for job types of other packages to import, wherever kbjobs itself moves them."""
 
 from __future__ import annotations
 
@@ -58,7 +58,7 @@ __all__ = [
 
 
 def __getattr__(name: str) -> Any:
-    """Load what is not light on first use: a submit imports every job type."""
+    """Load heavy names on first use, because a submit imports every job type."""
     if name == "documents":
         from kbjobs.services.documents import documents
 

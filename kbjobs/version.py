@@ -1,4 +1,4 @@
-"""The program's version, and what else tells one program from another. It loads nothing else of the program."""
+"""The program's version, and a hash that identifies its code. Imports nothing else of the program."""
 
 import contextlib
 import re
@@ -8,7 +8,7 @@ VERSION = "0.3.0.dev"
 
 
 def installed_version() -> str:
-    """The version that lies on the disk now: another one than VERSION once the program was upgraded under a process."""
+    """The version on disk now, which differs from VERSION if the program was upgraded while this process runs."""
     try:
         found = re.search(r'^VERSION = "([^"]+)"', Path(__file__).read_text(encoding="utf-8"), re.MULTILINE)
     except OSError:  # in the middle of an upgrade
@@ -17,9 +17,9 @@ def installed_version() -> str:
 
 
 def installed_program() -> tuple[str, str]:
-    """The version that lies on the disk now, and a hash of its files: another one also after a ``git pull``.
+    """The version on disk now, and a hash of its files, which also changes after a ``git pull``.
 
-    Names, sizes and times of the modules are hashed, not what is in them: it takes a few milliseconds.
+    The hash covers names, sizes and times of the modules, not their content, so that it takes a few milliseconds.
     """
     import hashlib
 

@@ -1,1 +1,1 @@
-"""The ground of what asks servers: addresses that may be connected to, and requests over HTTP."""
+"""The base of all code that contacts servers: allowed addresses, HTTP requests, and backoff."""

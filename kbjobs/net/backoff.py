@@ -1,7 +1,7 @@
-"""How long to wait before a request is repeated.
+"""Backoff: how long to wait before a request is repeated.
 
-tenacity, which Chroma installs, was tried: of its loop nothing is left once the pause must obey Retry-After, be shared
-by requests of many threads, begin again with each byte that comes, and end at once when a job is to stop.
+tenacity, which Chroma installs, was tried: nothing of its loop is left once the pause must obey Retry-After, be shared
+by requests of many threads, start again with each new byte, and end at once when a job must stop.
 """
 
 from __future__ import annotations
@@ -19,21 +19,21 @@ from kbjobs.errors import TransientError
 log = logging.getLogger(__name__)
 
 MAX_REST = 3600.0
-"""Seconds: no server is waited for longer, whatever it says."""
+"""Longest wait in seconds, whatever the server asks for."""
 
 LOOK = 0.2
-"""Seconds after which a wait looks whether it is to end."""
+"""Seconds between two checks whether a wait must end."""
 
 GIVE_UP_SECONDS = 120.0
 """Seconds without a new byte after which a server is given up."""
 
 
 def read_retry_after(value: str, now: float | None = None) -> float:
-    """The seconds that a Retry-After asks for, at most an hour; 0 for none or one that says nothing (RFC 9110, 10.2.3).
+    """Read the seconds that a Retry-After asks for, at most an hour; 0 if missing or invalid (RFC 9110, 10.2.3).
 
     Args:
-        value: of the header, seconds or a date.
-        now: seconds since 1970.
+        value: the header's value, in seconds or as a date.
+        now: the current time in seconds since 1970, by default the clock's.
     """
     if re.fullmatch(r"[0-9]+(\.[0-9]+)?", value.strip()):
         return min(float(value), MAX_REST)
@@ -45,19 +45,20 @@ def read_retry_after(value: str, now: float | None = None) -> float:
 
 
 def backoff_seconds(tries: int, first: float, longest: float, spread: float = 0.25) -> float:
-    """The pause after so many failed tries.
+    """Compute the pause after a failed try, in seconds.
 
     Args:
-        tries: failures before this one: 0 after the first.
-        first: seconds after the first failure, doubled with each further one.
-        longest: the most of it.
-        spread: share by which it varies at random, so that requests which failed together are not repeated together.
+        tries: the number of failures before this one: 0 after the first.
+        first: the seconds after the first failure, doubled with each further one.
+        longest: the longest pause in seconds, before the random spread.
+        spread: the share by which the pause varies at random, so that requests that failed together are not repeated
+            together.
     """
     return min(longest, first * 2.0 ** min(tries, 60)) * random.uniform(1 - spread, 1 + spread)  # noqa: S311
 
 
 def sleep(seconds: float, check: Callable[[], object]) -> None:
-    """Wait, and call ``check`` first and several times a second; it may raise to end the wait."""
+    """Wait, and call ``check`` at the start and several times a second; it may raise to end the wait."""
     end = time.monotonic() + seconds
     check()
     while (left := end - time.monotonic()) > 0:
@@ -66,11 +67,11 @@ def sleep(seconds: float, check: Callable[[], object]) -> None:
 
 
 class AwayError(Exception):
-    """No answer, half of one, or one that asks to come again: another try may succeed.
+    """There is no answer, an incomplete one, or one that asks to try later: another try may succeed.
 
     Args:
-        cause: what happened, for a person: "does not answer (connection refused)".
-        rest: seconds that the server wants to be left alone; 0 where it does not say.
+        cause: what happened, for people: "does not answer (connection refused)".
+        rest: the seconds that the server asks to wait; 0 if it does not say.
     """
 
     def __init__(self, cause: str, rest: float = 0.0) -> None:
@@ -82,9 +83,9 @@ class Backoff:
     """The pauses between the tries of one download.
 
     Args:
-        url: what is asked for, for messages.
-        seconds: without a new byte, after which the server is given up.
-        check: called several times a second while waiting; may raise.
+        url: the requested URL, for messages.
+        seconds: the time without a new byte after which the server is given up.
+        check: called several times a second while waiting; may raise to stop.
     """
 
     FIRST, LONGEST = 1.0, 30.0
@@ -95,15 +96,15 @@ class Backoff:
         self._last_byte = time.monotonic()
 
     def pause(self, error: AwayError, has_come_on: bool = False, here: int = 0) -> None:
-        """Wait before the next try, as long as the server asks for.
+        """Wait before the next try, at least as long as the server asks for.
 
         Args:
-            error: of the last try.
-            has_come_on: whether that has brought new bytes.
-            here: bytes that are kept.
+            error: the error of the last try.
+            has_come_on: whether the last try has brought new bytes.
+            here: the number of bytes that are kept, for the message.
 
         Raises:
-            TransientError: it has had its time, or asks for more.
+            TransientError: the time is over, or would be over during the pause.
         """
         if has_come_on:
             self._last_byte, self._tries = time.monotonic(), 0

@@ -1,20 +1,20 @@
-"""What a server says, made safe to show: one line, short, without what it was sent in confidence."""
+"""Making a server's message safe to show: one line, short, without secrets."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable
 
 MAX_MESSAGE = 300
-"""Characters of a server's message that are shown."""
+"""Most characters of a server's message that are shown."""
 
 
 def clean_message(text: str, secrets: Iterable[str] = (), limit: int = MAX_MESSAGE) -> str:
-    """The text on one line, without control characters and secrets.
+    """Put a message on one line, without control characters and secrets.
 
     Args:
-        text: what the server said.
-        secrets: what must not be shown; empty ones are ignored.
-        limit: characters that are kept.
+        text: the server's message.
+        secrets: the values that must not be shown; empty ones are ignored.
+        limit: the most characters that are kept.
     """
     line = " ".join("".join(char if char.isprintable() else " " for char in text).split())
     for secret in secrets:

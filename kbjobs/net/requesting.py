@@ -1,6 +1,7 @@
-"""One GET request: its redirects, who may see the token, and what an answer without content means.
+"""One GET request: its redirects, the hosts that may see the token, and the meaning of error statuses.
 
-http.client instead of httpx: it hands large pieces on as they come, at the speed of curl, and costs no import.
+It uses http.client instead of httpx, which passes on large pieces as they arrive, at the speed of curl, and needs no
+costly import.
 """
 
 from __future__ import annotations
@@ -22,24 +23,24 @@ from kbjobs.net.backoff import AwayError, read_retry_after
 from kbjobs.version import VERSION
 
 PIECE = 512 * 1024
-"""Bytes taken at a time, at most: what a kill loses of those that have come."""
+"""Most bytes read at a time, which is also the most that a kill loses of arrived bytes."""
 CONNECT_SECONDS = 15.0
 IDLE_SECONDS = 30.0
-"""Without a byte for so long, a connection is given up."""
-_LOOK_SECONDS = 0.25  # how often a request to stop is looked for
+"""Seconds without a byte after which a connection is given up."""
+_LOOK_SECONDS = 0.25  # between two checks for a request to stop
 _MAX_REDIRECTS = 5
-_MAX_ADDRESSES = 4  # of a name are tried
+_MAX_ADDRESSES = 4  # most addresses of a name that are tried
 _REDIRECTS = (301, 302, 303, 307, 308)
 _PASSING = (408, 425, 429, 500, 502, 503, 504, 509, 520, 521, 522, 523, 524, 529)
 
 
 class RefusedError(KbjobsError):
-    """A server has answered, and no repetition will change it.
+    """A server refused a request, and would refuse it again.
 
     Args:
-        url: what was asked for.
-        status: of the answer.
-        headers: of the answer, by names in lower case.
+        url: the requested URL.
+        status: the status of the reply.
+        headers: the headers of the reply, by names in lower case.
     """
 
     def __init__(self, url: str, status: int, headers: Mapping[str, str]) -> None:
@@ -48,7 +49,7 @@ class RefusedError(KbjobsError):
         self.url, self.shown, self.status, self.headers = url, shown, status, headers
 
     def explain(self) -> KbjobsError:
-        """The same as an error with the exit code of its kind."""
+        """Turn it into an error with the exit code of its kind."""
         if self.status in (401, 403):
             return MissingRequirementError(
                 f"{self.shown} cannot be read without permission (status {self.status})", self.hint
@@ -59,22 +60,22 @@ class RefusedError(KbjobsError):
 
 
 class Response:
-    """What a server sends: a status of 200 or 206, headers, and the body in pieces."""
+    """A server's reply: a status of 200 or 206, headers, and the body in pieces."""
 
     def __init__(self, url: str, response: http.client.HTTPResponse, wire: socket.socket) -> None:
         self.url = url
-        """Where it came from, after redirects."""
+        """The URL that gave the reply, after redirects."""
         self.status = response.status
         self.headers = _lower(response)
         self._response, self._wire = response, wire
 
     def pieces(self, check: Callable[[], None]) -> Iterator[bytes]:
-        """The body, as it comes; ``check`` is called several times a second, and may raise.
+        """Yield the body as it arrives; ``check`` is called several times a second, and may raise to stop.
 
         Raises:
             AwayError: the connection broke, or nothing came for :data:`IDLE_SECONDS`.
         """
-        is_first = True  # what came along with the headers lies in a buffer, which cannot be waited for
+        is_first = True  # bytes that arrived with the headers are in a buffer, for which select() cannot wait
         while True:
             if not is_first:
                 self._wait(check)
@@ -88,7 +89,7 @@ class Response:
                 return
 
     def _wait(self, check: Callable[[], None]) -> None:
-        """Return when something may be read."""
+        """Wait until something can be read."""
         if isinstance(self._wire, ssl.SSLSocket) and self._wire.pending():
             return
         end = time.monotonic() + IDLE_SECONDS
@@ -109,26 +110,26 @@ def get(
     own_headers: Mapping[str, str] | None = None,
     connect_seconds: float = CONNECT_SECONDS,
 ) -> Iterator[Response]:
-    """Ask for something and follow its redirects.
+    """Send a GET request and follow its redirects.
 
-    The token is sent only by https or on the loopback, and no further once another host is in the way. An answer that
-    came by https is not followed to where it can be read or changed on its way. No answer is followed to a private
-    address, judged by the one that is connected to; but on the host of ``url`` itself, where that is at such a one.
+    The token is sent only over https or to the loopback, and no longer once a redirect leads to another origin. A
+    redirect from https to http is not followed. Redirects to private addresses are not followed, judged by the address
+    actually connected to, unless they stay on the host of ``url`` and that itself has a private address.
 
     Args:
-        url: http or https.
-        headers: sent with each request.
-        token: for the header ``Authorization``.
-        own_headers: sent as the token is, which they may hold.
-        connect_seconds: for the connection.
+        url: an http or https URL.
+        headers: headers that are sent with each request.
+        token: the token for the header ``Authorization``.
+        own_headers: headers that are sent only where the token may be, because they may contain secrets.
+        connect_seconds: the time limit of connecting.
     Raises:
-        AwayError: there is no answer, or one that asks to come again.
-        RefusedError: the answer is no.
-        DownloadError: the address, or that of a redirect, cannot be used.
+        AwayError: there is no answer, or one that asks to try later.
+        RefusedError: the server refuses the request.
+        DownloadError: the address, or the target of a redirect, cannot be used.
     """
     first = _split(url)
     parts, here = first, url
-    private_host: str | None = first.hostname  # may be at a private address: it was named by who asks
+    private_host: str | None = first.hostname  # may have a private address, because the caller named it
     for _ in range(_MAX_REDIRECTS + 1):
         sent = {"User-Agent": f"kbjobs/{VERSION}", "Accept-Encoding": "identity", **(headers or {})}
         if _origin(parts) != _origin(first) or not may_carry_token(here):
@@ -147,7 +148,7 @@ def get(
                 response = connection.getresponse()
             location = response.headers.get("Location")
             if not connection.is_private and parts is first:
-                private_host = None  # nor is it later on: a name may have another address by then
+                private_host = None  # from then on it must not be private: a name may get another address
             if response.status not in _REDIRECTS or not location:
                 _check_status(here, response)
                 yield Response(here, response, wire)
@@ -166,22 +167,27 @@ def get(
 
 
 def may_carry_token(url: str) -> bool:
-    """Whether a secret may be sent there: by https, or to this machine."""
+    """Whether a secret may be sent to an address: over https, or to this machine."""
     parts = urlsplit(url)
     return parts.scheme == "https" or is_loopback(parts.hostname or "")
 
 
 def is_same_origin(url: str, other: str) -> bool:
-    """Whether two addresses have scheme, host and port in common. Raises DownloadError where one is none."""
+    """Whether two addresses have the same scheme, host and port. Raises DownloadError if one is invalid."""
     return _origin(_split(url)) == _origin(_split(other))
 
 
 def read_all(answer: Response, most: int, check: Callable[[], None] = lambda: None) -> bytes:
-    """A small body whole.
+    """Read a small body completely.
+
+    Args:
+        answer: the reply.
+        most: the largest size of the body in bytes.
+        check: called several times a second; may raise to stop.
 
     Raises:
-        AwayError: it did not come whole.
-        DownloadError: it has more than ``most`` bytes.
+        AwayError: the body is incomplete.
+        DownloadError: the body is larger than ``most``.
     """
     body = bytearray()
     for piece in answer.pieces(check):
@@ -199,7 +205,7 @@ def read_all(answer: Response, most: int, check: Callable[[], None] = lambda: No
 
 @contextmanager
 def _network(url: str) -> Iterator[None]:
-    """Turns the errors of a connection into AwayError, and those that no repetition mends into DownloadError."""
+    """Turn errors of a connection into AwayError, and those that no retry can fix into DownloadError."""
     try:
         yield
     except ssl.SSLCertVerificationError as error:
@@ -217,7 +223,7 @@ def _network(url: str) -> Iterator[None]:
         raise AwayError(f"answers with what is not HTTP ({type(error).__name__})") from error
     except OSError as error:
         raise AwayError(f"does not answer ({(error.strerror or str(error)).lower()})") from error
-    except (UnicodeError, ValueError) as error:  # a name or an address that cannot be sent
+    except (UnicodeError, ValueError) as error:  # an invalid name or address
         raise DownloadError(f"the address {_shown(url)} cannot be used: {error}", "Check the address.") from error
 
 
@@ -240,7 +246,7 @@ def _join(url: str, location: str) -> str:
 
 
 def _shown(url: str) -> str:
-    """An address as a message may quote it: its query may be a signature that lets somebody in."""
+    """An address as messages may show it, without the query, which may be a signature that grants access."""
     return url.partition("?")[0][:200]
 
 
@@ -253,18 +259,18 @@ def _target(parts: SplitResult) -> str:
 
 
 class _Connection(http.client.HTTPConnection):
-    """Connects to an address that was looked at: a look-up before would prove nothing (DNS rebinding)."""
+    """Connects to the very address that it has checked; an earlier look-up would prove nothing (DNS rebinding)."""
 
     def __init__(self, parts: SplitResult, seconds: float, *, may_be_private: bool) -> None:
         default = 443 if parts.scheme == "https" else 80
         super().__init__(parts.hostname or "", parts.port or default, timeout=seconds)
-        self.default_port = default  # of the Host header
+        self.default_port = default  # the port that the Host header leaves out
         self._is_encrypted, self._may_be_private = parts.scheme == "https", may_be_private
         self.is_private = False
         """Whether it is connected to a private address."""
 
     def connect(self) -> None:
-        """Raises PrivateAddressError, and what sockets raise."""
+        """Connect. Raises PrivateAddressError, and the errors of sockets."""
         if not self._may_be_private and is_private_name(self.host):
             raise PrivateAddressError(self.host, self.host)
         found = socket.getaddrinfo(self.host, self.port, type=socket.SOCK_STREAM)
@@ -288,7 +294,7 @@ def _make_connection(parts: SplitResult, seconds: float, *, may_be_private: bool
 
 
 def _open_socket(found: list[Any], seconds: float) -> socket.socket:
-    """A connection to the first of some addresses that answers; they share the time."""
+    """Connect to the first address that answers; the addresses share the time."""
     for left, (family, kind, protocol, _, address) in zip(range(len(found), 0, -1), found, strict=True):
         opened = socket.socket(family, kind, protocol)
         try:
@@ -306,7 +312,7 @@ def _open_socket(found: list[Any], seconds: float) -> socket.socket:
 
 
 def _trust() -> ssl.SSLContext:
-    """Whom to trust: the authorities that the environment names, else those of certifi."""
+    """The TLS context with the authorities that the environment names, or else those of certifi."""
     import certifi
 
     named = os.environ.get("SSL_CERT_FILE") or os.environ.get("SSL_CERT_DIR")
@@ -324,7 +330,7 @@ def _check_status(url: str, response: http.client.HTTPResponse) -> None:
 
 
 def _check_redirect(before: SplitResult, after: SplitResult, url: str) -> None:
-    """Raise DownloadError where a redirect must not be followed."""
+    """Raise DownloadError if a redirect must not be followed."""
     if before.scheme == "https" and after.scheme != "https":
         raise DownloadError(
             f"{url} leads to {after.netloc} without encryption; it is not followed", "Check the address."

@@ -1,4 +1,4 @@
-"""What the rest of the program sees of a store: names, bytes, and writes that ask for what is there."""
+"""The interface of a store to the rest of the program: names, bytes, and conditional writes."""
 
 from __future__ import annotations
 
@@ -23,21 +23,21 @@ class StoredObject:
 
 @dataclass(frozen=True, slots=True)
 class Content:
-    """What an object holds, and the tag by which a later write asks whether it still does."""
+    """An object's bytes, and the tag with which a later write checks that the object is unchanged."""
 
     data: bytes
     tag: str | None
 
 
 class NoObjectError(UnavailableError):
-    """In the place of an object lies something else: a link, a pipe, a folder."""
+    """In place of an object there is something else: a link, a pipe, a folder."""
 
 
 class Bucket(Protocol):
-    """A store below some root. Names have slashes, never a first one. Safe to be used by several threads.
+    """A store below some root. Names may contain slashes, but never begin with one. Safe for several threads.
 
-    All methods raise MissingRequirementError where credentials are missing or refused, TransientError where the store
-    does not answer, UnavailableError for what else stands in the way.
+    All methods raise MissingRequirementError if credentials are missing or refused, TransientError if the store does
+    not answer, and UnavailableError for other obstacles.
     """
 
     @property
@@ -46,48 +46,66 @@ class Bucket(Protocol):
         ...
 
     def find(self, name: str) -> StoredObject | None:
-        """The object of a name; None where there is none."""
+        """Find an object by its name; None if there is none."""
         ...
 
     def list(self, prefix: str) -> Iterator[StoredObject]:
-        """The objects whose names begin with a folder, given with its slash."""
+        """List the objects in a folder, given with its trailing slash."""
         ...
 
     def read(self, name: str, most: int) -> Content | None:
-        """An object's bytes, of a larger one up to one more than ``most``; None where there is none."""
+        """Read an object, of a larger one only ``most`` bytes plus one; None if there is none."""
         ...
 
     def save(self, name: str, path: Path, most: int) -> bool:
-        """Write an object into a file of this machine; False where there is none.
+        """Download an object into a file.
 
-        Raises UnavailableError where it has more than ``most`` bytes; the file is removed then.
+        Args:
+            name: the object's name.
+            path: the file to write.
+            most: the largest size of the object in bytes.
+
+        Returns:
+            False if there is no such object.
+
+        Raises:
+            UnavailableError: the object is larger than ``most``; the file is removed then.
         """
         ...
 
     def put(self, name: str, data: bytes) -> None:
-        """Write an object, replacing one that is there."""
+        """Write an object, replacing an existing one."""
         ...
 
     def put_new(self, name: str, data: bytes) -> bool:
-        """Write an object where there is none; False where there is one, which may be our own after a lost reply."""
+        """Write an object if there is none; False if there is one, which may be our own after a lost reply."""
         ...
 
     def put_over(self, name: str, data: bytes, tag: str | None) -> bool:
-        """Write an object over the one that was read with a tag; False where it is another one by now."""
+        """Replace an object if it is unchanged since it was read.
+
+        Args:
+            name: the object's name.
+            data: the new bytes.
+            tag: the tag that was read with the object.
+
+        Returns:
+            False if the object has changed meanwhile.
+        """
         ...
 
     def delete(self, names: Sequence[str]) -> None:
-        """Delete objects; those that are not there are no error."""
+        """Delete objects; missing ones are no error."""
         ...
 
     def locked(self, name: str) -> AbstractContextManager[None]:
-        """Keeps others on this machine from changing an object, where the store itself cannot tell that they did."""
+        """Keep others on this machine from changing an object, if the store itself cannot detect changes."""
         ...
 
     def keeps_conditions(self) -> bool:
-        """Whether writes that ask for what is there are answered truly; found out by writing once."""
+        """Whether the store obeys conditions on writes; tested by writing a probe."""
         ...
 
     def close(self) -> None:
-        """Let go of it."""
+        """Close the store."""
         ...

@@ -1,4 +1,4 @@
-"""A store in a local folder. Each file is written beside its place, flushed to the disk and renamed."""
+"""A store in a local folder. Each file is written under a temporary name, flushed to disk and renamed."""
 
 from __future__ import annotations
 
@@ -19,14 +19,14 @@ from kbjobs.store.locks import try_lock
 from kbjobs.system.files import atomic_write, sync_folder
 
 UNFINISHED = ".part-"
-"""Begins the name of a file that is being written."""
+"""Name prefix of a file that is being written."""
 LOCK_SECONDS = 60.0
 
 
 class FolderBucket:
-    """A store in a folder; made when it is first written to.
+    """A store in a folder, which is created by the first write.
 
-    ``is_durable``: what was written outlasts a power cut. Without it a file may be there and hold something else then.
+    ``is_durable``: written files survive a power cut. Otherwise a file may then exist with other content.
     """
 
     def __init__(self, root: Path, is_durable: bool = True) -> None:
@@ -34,7 +34,7 @@ class FolderBucket:
         self.label = str(root)
 
     def find(self, name: str) -> StoredObject | None:
-        """As :meth:`Bucket.find`. A link is nothing that was stored."""
+        """As :meth:`Bucket.find`; links do not count as objects."""
         try:
             found = (self.root / name).lstat()
         except (FileNotFoundError, NotADirectoryError):
@@ -54,7 +54,7 @@ class FolderBucket:
                 yield entry
 
     def read(self, name: str, most: int) -> Content | None:
-        """As :meth:`Bucket.read`. A link is not followed, whatever it leads to, and a pipe not waited for."""
+        """As :meth:`Bucket.read`; links are never followed, and pipes are not waited for."""
         path = self.root / name
         try:
             descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
@@ -101,7 +101,7 @@ class FolderBucket:
         return True
 
     def delete(self, names: Sequence[str]) -> None:
-        """As :meth:`Bucket.delete`; folders that become empty go too."""
+        """As :meth:`Bucket.delete`; folders that become empty are removed, too."""
         for name in names:
             path = self.root / name
             with writing(path):
@@ -129,11 +129,11 @@ class FolderBucket:
             lock.release()
 
     def keeps_conditions(self) -> bool:
-        """As :meth:`Bucket.keeps_conditions`: those who write hold the lock."""
+        """As :meth:`Bucket.keeps_conditions`: writers hold the lock."""
         return True
 
     def close(self) -> None:
-        """Nothing is kept open."""
+        """Do nothing, since nothing is kept open."""
 
     def _write(self, name: str, data: bytes) -> None:
         path = self.root / name
@@ -147,20 +147,20 @@ class FolderBucket:
 
 
 def _make_folder(path: Path) -> None:
-    """Make a folder and those above it that are missing; mkdir's own way leaves those above open to others."""
+    """Create a folder and missing parents, all private; mkdir itself would make the parents readable by others."""
     missing = [folder for folder in (path, *path.parents) if not folder.exists()]
     for folder in reversed(missing):
         folder.mkdir(mode=0o700, exist_ok=True)
 
 
 def _tag(found: os.stat_result) -> str:
-    """Changes with each rename into place."""
+    """A tag that changes with each rename into place."""
     return f"{found.st_ino} {found.st_mtime_ns} {found.st_size}"
 
 
 @contextmanager
 def writing(path: Path) -> Iterator[None]:
-    """Tell a person what keeps a file from being written; raises UnavailableError."""
+    """Turn an error of writing a file into an UnavailableError that explains it."""
     try:
         yield
     except OSError as error:
@@ -178,9 +178,16 @@ def _unreadable(path: Path, error: OSError) -> UnavailableError:
 
 
 def write_pieces(pieces: Iterable[bytes], path: Path, most: int, what: str) -> None:
-    """Write what comes in pieces into a file.
+    """Write pieces of bytes into a file.
 
-    Raises UnavailableError, which names ``what``, where it has more than ``most`` bytes; the file is removed then.
+    Args:
+        pieces: the pieces, in order.
+        path: the file to write.
+        most: the largest size in bytes.
+        what: the name of the content, for the error.
+
+    Raises:
+        UnavailableError: there are more than ``most`` bytes; the file is removed then.
     """
     size = 0
     with path.open("wb") as file:
@@ -195,7 +202,7 @@ def write_pieces(pieces: Iterable[bytes], path: Path, most: int, what: str) -> N
 
 
 def refuse_size(what: str, most: int) -> UnavailableError:
-    """The error for an object that is larger than it may be."""
+    """Make the error for an object that is larger than allowed."""
     return UnavailableError(
         f"{what} has more than {most:,} bytes",
         "It was not read. Check the address of the store, or upload the source again.",

@@ -1,8 +1,8 @@
-"""A store that obstore reaches: S3 and what speaks like it, Google Cloud Storage, Azure.
+"""A store accessed through obstore: S3 and compatible stores, Google Cloud Storage, Azure.
 
-Facts of obstore 0.12: a create whose reply was lost is repeated and answers that the object is there, though it is our
-own; a write above 5 MiB goes in several parts, which a kill leaves behind and obstore cannot list, so that none is
-written so here; requests that fail are repeated by itself.
+Facts about obstore 0.12: it retries a create whose reply was lost, and then reports that the object exists, although it
+is our own; it would write more than 5 MiB in several parts, which a kill leaves behind and obstore cannot list, so
+multipart writes are turned off here; it retries failed requests by itself.
 """
 
 from __future__ import annotations
@@ -20,9 +20,9 @@ from kbjobs.object_storage.bucket import Content, StoredObject
 from kbjobs.object_storage.folder import write_pieces, writing
 
 PROBES = "probes/"
-"""Where it is tried whether a store keeps conditions."""
+"""The folder for probes whether a store obeys conditions on writes."""
 Found = TypeVar("Found")
-# What S3 (and what speaks like it) calls its errors: AWS, "Error responses", Amazon S3 API reference.
+# The names of errors of S3 and compatible stores: AWS, "Error responses", Amazon S3 API reference.
 _REFUSED = ("InvalidAccessKeyId", "SignatureDoesNotMatch", "ExpiredToken", "InvalidToken", "TokenRefreshRequired")
 _REGION = (
     "PermanentRedirect",
@@ -39,13 +39,13 @@ _AWAY = re.compile(
 
 
 class RemoteBucket:
-    """A store of obstore's.
+    """A store accessed through obstore.
 
     Args:
         label: its address, for messages.
-        store: of obstore.
-        secret: values that no message may hold.
-        hint: where its credentials come from.
+        store: the store object of obstore.
+        secret: values that must not appear in messages.
+        hint: how to set its credentials.
     """
 
     def __init__(self, label: str, store: Any, secret: Sequence[str] = (), hint: str = "") -> None:
@@ -123,7 +123,7 @@ class RemoteBucket:
             self._ask(lambda batch=batch: self._store.delete(batch), "delete")  # type: ignore[misc]
 
     def locked(self, name: str) -> AbstractContextManager[None]:
-        """As :meth:`Bucket.locked`: the store tells by conditions."""
+        """As :meth:`Bucket.locked`; not needed, since the store checks conditions."""
         return nullcontext()
 
     def keeps_conditions(self) -> bool:
@@ -131,7 +131,7 @@ class RemoteBucket:
         name = f"{PROBES}{secrets.token_hex(8)}"
         try:
             if not self.put_new(name, b"1"):
-                return True  # the reply of the first try was lost: it does know what is there
+                return True  # the reply to the first try was lost: the store does check what exists
             if self.put_new(name, b"2") or self.put_over(name, b"3", '"no such tag"'):
                 return False
             there = self.read(name, 10)
@@ -140,26 +140,26 @@ class RemoteBucket:
             self.delete([name])
 
     def close(self) -> None:
-        """Nothing is kept open."""
+        """Do nothing, since nothing is kept open."""
 
     def _ask(self, work: Callable[[], Found], what: str, name: str = "") -> Found | None:
-        """What the work gives; None where an object is not there."""
+        """Do the work and return its result; None if an object does not exist."""
         from obstore import exceptions
 
         try:
             return work()
-        except (FileNotFoundError, exceptions.NotFoundError) as error:  # it raises both
+        except (FileNotFoundError, exceptions.NotFoundError) as error:  # obstore raises both
             if "NoSuchBucket" in str(error) or what in ("list", "write"):
                 failure: KbjobsError = NotFoundError(f"there is no {self.label}", "Create it, or correct the address.")
             else:
                 return None
         except OSError as error:
-            if error.errno is not None:  # of this machine's disk
+            if error.errno is not None:  # an error of this machine's disk
                 raise
             failure = self._explain(error, what)
         except exceptions.BaseError as error:
             failure = self._explain(error, what)
-        raise failure  # outside of the handlers: the library's exceptions may quote what was sent
+        raise failure  # outside of the handlers, because the library's exceptions may quote what was sent
 
     def _explain(self, error: Exception, what: str) -> KbjobsError:
         from obstore import exceptions
@@ -191,5 +191,5 @@ class RemoteBucket:
         return UnavailableError(f"{self.label} failed: {says}", "Look at its log.")
 
     def _quote(self, text: str) -> str:
-        """The error on one line, short, without secrets."""
+        """The error's text on one line, shortened and without secrets."""
         return clean_message(text.partition("Debug source:")[0], self._secret)

@@ -1,4 +1,4 @@
-"""Whether the stores of packs answer: a check that kbjobs doctor shows."""
+"""A check of the stores of packs, for kbjobs doctor."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from kbjobs.system.findings import Finding
 
 
 def check_stores(home: Home) -> Iterator[Finding]:
-    """Whether the stores of the settings answer."""
+    """Check whether the stores in the settings answer."""
     settings = Settings(home)
     for name in ("packs.to", "packs.from"):
         where = settings.text(name)

@@ -1,7 +1,7 @@
 """Opening a store by its address: a path, file://, s3://, gs://, az://, or http(s):// to read from.
 
-Credentials come from the environment or the stored secrets, by the names that the stores' own tools use. Without any a
-store is read as by anybody; the address of instance metadata is asked only where ``cloud.instance_credentials`` is set.
+Credentials come from the environment or the stored secrets, by the names that the stores' own tools use. Without any, a
+store is read anonymously; instance metadata is requested only if ``cloud.instance_credentials`` is set.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ SCHEMES = ("file", "s3", "gs", "az", "https", "http")
 RETRIES = {"max_retries": 4, "retry_timeout": timedelta(seconds=60)}
 TIMEOUT = "120s"
 
-# Of each kind of store: the names of its credentials, and what obstore calls them.
+# For each kind of store, the names of its credentials, and obstore's names for them.
 CREDENTIALS: dict[str, dict[str, str]] = {
     "s3": {
         "AWS_ACCESS_KEY_ID": "access_key_id",
@@ -44,12 +44,12 @@ NEEDED = {
     "gs": ("GOOGLE_SERVICE_ACCOUNT_KEY",),
     "az": ("AZURE_STORAGE_ACCOUNT_KEY",),
 }
-"""What a job that writes needs: the first choice of each."""
+"""The credentials that a writing job needs: the first choice of each kind of store."""
 
 
 @dataclass(frozen=True, slots=True)
 class StoreAddress:
-    """A checked address: its scheme, and itself without credentials, which no address may hold."""
+    """A checked address: its scheme and URL, without credentials, which no address may contain."""
 
     scheme: str
     url: str
@@ -57,12 +57,12 @@ class StoreAddress:
 
     @property
     def is_writable(self) -> bool:
-        """Whether a store of the kind can be written to."""
+        """Whether this kind of store can be written to."""
         return not self.scheme.startswith("http")
 
 
 def read_address(where: str) -> StoreAddress:
-    """Check an address. Raises UsageError saying what one looks like."""
+    """Read and check an address. Raises UsageError that shows the valid forms."""
     if "://" not in where:
         if not where.strip() or "\0" in where:
             raise UsageError(f"{where!r} is not the address of a store", _forms())
@@ -87,7 +87,16 @@ def read_address(where: str) -> StoreAddress:
 
 
 def open_bucket(home: Home, settings: Settings, address: StoreAddress) -> Bucket:
-    """Open the store at an address. Nothing is asked of it yet."""
+    """Open the store at an address, without sending a request yet.
+
+    Args:
+        home: the home whose secrets have the credentials.
+        settings: the settings in force, with region and endpoint of S3.
+        address: the address.
+
+    Raises:
+        UsageError: the endpoint is invalid, or would get credentials unencrypted.
+    """
     if address.path is not None:
         return FolderBucket(address.path)
     if not address.is_writable:
@@ -118,14 +127,14 @@ def open_bucket(home: Home, settings: Settings, address: StoreAddress) -> Bucket
 
 
 def missing_credentials(address: StoreAddress, settings: Settings) -> tuple[str, ...]:
-    """The names of the secrets that a job which writes there needs."""
+    """The names of the secrets that a job needs to write to the store."""
     if settings.integer("cloud.instance_credentials"):
         return ()
     return NEEDED.get(address.scheme, ())
 
 
 def format_credentials(scheme: str) -> str:
-    """How a store gets its credentials."""
+    """The commands that set a store's credentials, for hints."""
     names = NEEDED.get(scheme, ())
     return "; ".join(f"kbjobs config set-secret {name}" for name in names)
 
@@ -154,7 +163,7 @@ def _split(where: str) -> SplitResult | None:
 
 
 def _hide(where: str) -> str:
-    """An address without what stands before an @: it may be a password."""
+    """An address without the part before an @, which may contain a password."""
     scheme, _, rest = where.partition("://")
     return f"{scheme}://{rest.rpartition('@')[2]}" if rest else where
 

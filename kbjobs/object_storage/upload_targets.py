@@ -1,4 +1,4 @@
-"""The stores that a source was uploaded to, as its ledger remembers them; one in the home relative to it."""
+"""The upload targets of a source, which its ledger records; a folder in the home is stored relative to the home."""
 
 from __future__ import annotations
 
@@ -11,7 +11,13 @@ _UPLOADED = "uploaded to"
 
 
 def note_store(ledger: Ledger, address: str, home: Path) -> None:
-    """Remember a store: its address, or the path of its folder."""
+    """Record that a source was uploaded to a store.
+
+    Args:
+        ledger: the source's ledger.
+        address: the store's address, or the path of its folder.
+        home: the path of the home.
+    """
     told = str(Path(address).relative_to(home)) if _is_in(address, home) else address
     noted = _read(ledger)
     if told not in noted:
@@ -19,7 +25,7 @@ def note_store(ledger: Ledger, address: str, home: Path) -> None:
 
 
 def upload_targets(ledger: Ledger, home: Path) -> list[str]:
-    """The addresses of the stores, as they are for this home."""
+    """The addresses of the stores, with folders in the home as absolute paths."""
     return [told if "://" in told or told.startswith("/") else str(home / told) for told in _read(ledger)]
 
 

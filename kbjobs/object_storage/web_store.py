@@ -1,4 +1,4 @@
-"""A store on a web server, which can only be read. It is asked by the client that looks at each address."""
+"""A read-only store on a web server. Requests use the client that checks every address it connects to."""
 
 from __future__ import annotations
 
@@ -17,13 +17,13 @@ from kbjobs.object_storage.bucket import Content, StoredObject
 from kbjobs.object_storage.folder import write_pieces, writing
 
 GIVE_UP_SECONDS = 60.0
-"""Seconds without an answer after which the server is given up for now."""
+"""Seconds without a reply after which the server is given up for now."""
 
 Found = TypeVar("Found")
 
 
 class WebBucket:
-    """A store below an address.
+    """A store below a web address.
 
     Args:
         label: the address.
@@ -85,7 +85,7 @@ class WebBucket:
         self._refuse("delete")
 
     def locked(self, name: str) -> AbstractContextManager[None]:
-        """As :meth:`Bucket.locked`: nothing is changed here."""
+        """As :meth:`Bucket.locked`; not needed, since nothing is changed here."""
         return nullcontext()
 
     def keeps_conditions(self) -> bool:
@@ -93,7 +93,7 @@ class WebBucket:
         return False
 
     def close(self) -> None:
-        """Nothing is kept open."""
+        """Do nothing, since nothing is kept open."""
 
     def _refuse(self, what: str) -> NoReturn:
         raise UnavailableError(
@@ -118,7 +118,7 @@ class WebBucket:
 
 
 def _pieces(answer: Response) -> Iterator[bytes]:
-    """The body of an answer. Raises AwayError where it broke off."""
+    """Yield the body of a reply in pieces. Raises AwayError if it is cut off."""
     size = 0
     for piece in answer.pieces(lambda: None):
         size += len(piece)

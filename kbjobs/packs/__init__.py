@@ -1,1 +1,1 @@
-"""Packs: a source as files that can be carried elsewhere; docs/reference/pack-format.md describes the format."""
+"""Packs: a source as files that can be carried elsewhere. docs/reference/pack-format.md describes the format."""

@@ -1,7 +1,7 @@
-"""The files of a source as a pack holds them: in one order, as they are, named so that they can be put back.
+"""The files of a source as a pack holds them: unchanged, in a fixed order, with names that allow a restore.
 
-``pages/N/NAME`` is the source's Nth path, a folder or a file; what lies below keeps its names, so that documents keep
-their ids. ``assets/`` is what the pages show.
+``pages/N/NAME`` is the source's Nth path, a folder or a file; names below it stay, so that documents keep their ids.
+``assets/`` holds the pictures and styles of the pages.
 """
 
 from __future__ import annotations
@@ -32,9 +32,9 @@ class SourceFile:
 
 @dataclass(frozen=True, slots=True)
 class FileList:
-    """The files of a source by name, its paths that hold any as ``roots``, and what could not be seen, with the reason.
+    """The files of a source by name; its paths that hold files (``roots``); unreadable files, each with the reason.
 
-    ``case_sensitive``: some names differ in nothing but case.
+    ``case_sensitive``: some names differ only in case.
     """
 
     files: list[SourceFile]
@@ -43,7 +43,7 @@ class FileList:
     case_sensitive: bool
 
     def count_bytes(self) -> int:
-        """How many bytes they have together; what is gone meanwhile has none."""
+        """The total size of the files in bytes; files that are gone meanwhile count as 0."""
         return sum(os.stat(file.path).st_size for file in self.files if os.access(file.path, os.F_OK))  # noqa: PTH116
 
 
@@ -77,14 +77,14 @@ def list_files(folder: SourceFolder, source: Source) -> FileList:
 
 
 def fold_name(name: str) -> bytes:
-    """A short mark that is equal for names which are one file where case and composition do not count."""
+    """A hash that is equal for names that a file system without case or Unicode forms would take for one file."""
     plain = os.fsdecode(unquote_to_bytes(name))
     folded = unicodedata.normalize("NFC", unicodedata.normalize("NFD", plain).casefold())
     return hashlib.blake2b(folded.encode("utf-8", "surrogatepass"), digest_size=16).digest()
 
 
 def _list_assets(folder: Path) -> Iterator[SourceFile]:
-    """The regular files of the folder; links are not followed, hidden names left out as everywhere."""
+    """The regular files of a folder. Links are not followed, and hidden names are left out as everywhere."""
     for parent, folders, names in os.walk(folder):
         folders[:] = [name for name in folders if not name.startswith(".")]
         for name in names:
@@ -95,9 +95,9 @@ def _list_assets(folder: Path) -> Iterator[SourceFile]:
 
 @contextmanager
 def open_unchanged(file: SourceFile) -> Iterator[IO[bytes]]:
-    """A file to read. Raises ConflictError if it was changed meanwhile, UnavailableError if it cannot be read."""
+    """Open a file for reading. Raises ConflictError if it changes meanwhile, UnavailableError if it is unreadable."""
     try:
-        # Never a link, and no waiting for the other end of a pipe.
+        # Never follow a link, and never wait for the other end of a pipe.
         descriptor = os.open(file.path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
         with os.fdopen(descriptor, "rb") as opened:
             before = os.fstat(descriptor)

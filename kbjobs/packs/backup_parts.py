@@ -1,4 +1,4 @@
-"""The backup in a pack: large files cut into pieces of one size, small ones together in parts, and the list of them."""
+"""The backup in a pack: large files cut into pieces of equal size, small files grouped into parts, and their list."""
 
 from __future__ import annotations
 
@@ -13,16 +13,16 @@ from kbjobs.packs.records import FileRecord, PackedChunk
 from kbjobs.packs.tables import TableWriter
 
 PIECE = 8 * 1024 * 1024
-"""Bytes of a piece of a large file. So much is sent again where a line breaks: a minute at 1 Mbit/s. Smaller ones would
-be more requests, each with its round trip; S3 and R2 take no part below 5 MiB in their own multipart uploads."""
+"""Bytes of a piece of a large file, which is sent again if a connection breaks: a minute at 1 Mbit/s. Smaller pieces
+would need more requests and round trips; S3 and R2 accept no part below 5 MiB in their own multipart uploads."""
 
 
 def build_backup(listed: FileList, on_read: Callable[[int], None]) -> Generator[SealedPart, None, PackedBackup]:
-    """Yields the parts of a backup, and returns what there is of it.
+    """Yield the parts of a backup, and return its description for the manifest.
 
     Args:
         listed: the files.
-        on_read: called with bytes as they are read; may raise.
+        on_read: called with the number of bytes of each read; may raise.
     """
     builder = _BackupBuilder(on_read)
     for file in listed.files:
@@ -51,7 +51,7 @@ class _BackupBuilder:
             first = opened.read(PIECE)
             self._on_read(len(first))
             if len(first) == PIECE:
-                # The list is in the order of names.
+                # The list is in order of name, so the small files before this one come first.
                 yield from self._seal_waiting()
                 record = yield from self._cut(file, first, opened)
         if len(first) == PIECE:

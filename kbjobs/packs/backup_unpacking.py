@@ -1,4 +1,4 @@
-"""The files of a pack's backup: read and checked, and put into a folder, none of them anywhere else."""
+"""Reading and checking the files of a pack's backup, and writing them into a folder and nowhere else."""
 
 from __future__ import annotations
 
@@ -19,18 +19,18 @@ from kbjobs.packs.records import FileRecord
 from kbjobs.store.connection import is_disk_full
 
 MAX_STEP = 255
-"""Longest part of a name, in bytes: that of Linux's file systems (path_resolution(7))."""
+"""Longest component of a path in bytes, as on Linux's file systems (path_resolution(7))."""
 MAX_PATH = 4_095
-"""Longest relative path, in bytes, likewise."""
+"""Longest relative path in bytes, as on Linux."""
 
 _PERCENT = re.compile("%(?![0-9A-F]{2})")
 _TOPS = re.compile(r"pages/[1-9][0-9]{0,4}/.|assets/.", re.DOTALL)
 
 
 def restore_backup(pack: Pack, folder: Path, check: Callable[[], None] = lambda: None) -> list[Path]:
-    """Write the files of a pack's backup into an empty folder, and return the roots of the source there.
+    """Write the files of a pack's backup into an empty folder; returns the source's roots in it.
 
-    After an error some files may be there: the caller discards the folder.
+    After an error, some files may already be there; the caller discards the folder.
 
     Args:
         pack: the pack.
@@ -38,8 +38,8 @@ def restore_backup(pack: Pack, folder: Path, check: Callable[[], None] = lambda:
         check: called with each file; may raise to stop.
 
     Raises:
-        DamagedPackError: a name leads out of the folder, two are the same, or a file differs from what the pack says.
-        UnavailableError: the disk has no room for them.
+        DamagedPackError: a name leads out of the folder, two names are the same, or a file does not match the pack.
+        UnavailableError: the disk has no room for the files.
     """
     backup = pack.manifest.backup
     if backup is None:
@@ -64,12 +64,12 @@ def restore_backup(pack: Pack, folder: Path, check: Callable[[], None] = lambda:
             raise UnavailableError(
                 f"cannot write {record.name} into {folder}: {error.strerror}", "Check that it is writable for you."
             ) from error
-    os.sync()  # once: after each of many pages it would take minutes
+    os.sync()  # once, because a sync after each page would take minutes
     return [folder / os.fsdecode(root) for root in reader.roots()]
 
 
 class BackupReader:
-    """Reads the files of a backup in their order, each once. A part is read once, however many files are in it."""
+    """Reads the files of a backup in order, each once. A part is read once, however many files it holds."""
 
     def __init__(self, pack: Pack, backup: PackedBackup) -> None:
         self._pack = pack
@@ -80,9 +80,9 @@ class BackupReader:
         self._folders: set[bytes] = set()
 
     def files(self) -> Iterator[FileRecord]:
-        """The files; their names are checked, and their sizes added up. Raises DamagedPackError.
+        """Yield the files, checking their names and their total size. Raises DamagedPackError.
 
-        It is all that an installation asks of them: a pack that was verified can be installed.
+        An installation checks nothing more about them, so a verified pack can be installed.
         """
         folded: set[bytes] = set()
         size = 0
@@ -109,7 +109,7 @@ class BackupReader:
         self._folders |= above
 
     def roots(self) -> list[bytes]:
-        """The relative paths of the source's roots, once all files were read. Raises DamagedPackError."""
+        """The relative paths of the source's roots, after all files were read. Raises DamagedPackError."""
         found = []
         for name in self._backup.roots:
             path = self.path_of(name)
@@ -119,9 +119,9 @@ class BackupReader:
         return found
 
     def path_of(self, name: str) -> bytes:
-        """The relative path that a name stands for. Raises DamagedPackError for one that no file of a source has.
+        """The relative path that a name stands for. Raises DamagedPackError if no file of a source can have the name.
 
-        What was quoted is any byte but those that mean something.
+        A name quotes any byte that is not plain; quoted bytes must not form a separator, NUL or hidden name.
         """
         if not _TOPS.match(name) or _PERCENT.search(name):
             raise self.damaged(name, "is no name of a file in a backup")
@@ -136,7 +136,7 @@ class BackupReader:
         return path
 
     def contents(self, record: FileRecord) -> Iterator[bytes]:
-        """The bytes of a file. Raises DamagedPackError; where the hash is another one, after the last of them."""
+        """Yield the bytes of a file. Raises DamagedPackError, for a wrong hash only after the last bytes."""
         if sum(piece.length for piece in record.pieces) != record.size:
             raise self.damaged(record.name, f"has pieces of another size than its {record.size:,} bytes")
         digest = hashlib.sha256()
@@ -150,11 +150,11 @@ class BackupReader:
             raise self.damaged(record.name, "was changed: its sha256 differs")
 
     def damaged(self, name: str, what: str) -> DamagedPackError:
-        """The error that names a file of the pack."""
+        """Make the error about a file of the pack."""
         return DamagedPackError(self._pack.place.label, ascii(name[:200]), what)
 
     def _read(self, name: str, number: int) -> bytes:
-        # In this order every part is unpacked once: else a small pack could keep a machine busy for days.
+        # Parts must come in order, so that each is unpacked once: else a small pack could keep a machine busy for days.
         if number < self._number:
             raise self.damaged(name, f"has a piece in part {number:,}, which came before")
         if number >= len(self._backup.data):
@@ -165,7 +165,7 @@ class BackupReader:
 
 
 def _write(folder: bytes, path: bytes, contents: Iterator[bytes], made: set[bytes]) -> None:
-    """Write a file and its folders. What stands in their place and was not made here is refused, also a link."""
+    """Write a file and its folders. Anything in their place that was not made here is refused, even a link."""
     steps = path.split(b"/")
     for count in range(1, len(steps)):
         relative = b"/".join(steps[:count])

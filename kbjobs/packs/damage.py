@@ -1,4 +1,4 @@
-"""What is wrong with a pack: one kind of error, which names the pack and the file in it."""
+"""The error for a damaged pack, which names the pack and the file in it."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from kbjobs.errors import UnavailableError
 
 
 class DamagedPackError(UnavailableError):
-    """A pack that cannot be used: cut, changed, made by mistake or to do harm."""
+    """A pack is unusable: it is cut, changed, wrongly made, or hostile."""
 
     def __init__(self, place: str, name: str, what: str) -> None:
         super().__init__(

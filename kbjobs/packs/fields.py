@@ -1,4 +1,4 @@
-"""The kinds of values in a manifest and in records, and how strictly they are read.
+"""The types of values in a manifest and in records, and how strictly they are read.
 
 A reader of minor version N refuses unknown fields in a pack of minor N or less, and ignores them in a newer one.
 """
@@ -14,9 +14,9 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, FailFast, Field, Val
 from kbjobs.content.document import is_clean
 
 MINOR = 0
-"""Minor version of the format: a newer one only adds fields, which an older reader can do without."""
+"""Minor version of the format: a newer one only adds fields that an older reader can ignore."""
 MAX_NUMBER = 2**53
-"""Beyond it, JSON numbers are not exact in every language (RFC 8259, 6)."""
+"""Larger JSON numbers are not exact in every language (RFC 8259, 6)."""
 
 _WEB = re.compile(r"https?://[^\x00-\x20\x7f-\x9f\"<>\\^`{|}]+")
 _UNSAFE_IN_PATH = re.compile("[\x00-\x1f\x7f-\x9f\u200e\u200f\u2028-\u202e\u2066-\u2069\ufeff\ud800-\udfff]")
@@ -51,14 +51,14 @@ Web = Annotated[str, Field(max_length=8_192), AfterValidator(_check_web)]
 Tag = Annotated[str, Field(pattern=r"\A[A-Za-z0-9]{1,8}(-[A-Za-z0-9]{1,8}){0,7}\z")]
 """A language tag (RFC 5646)."""
 Slug = Annotated[str, Field(pattern=r"\A[A-Za-z0-9_][A-Za-z0-9._-]{0,199}\z")]
-"""What can be the name of a folder."""
+"""A text that can be the name of a folder."""
 
 First = FailFast()
-"""Of a list only the first mistake is told: a million of them would fill the memory."""
+"""Reports only the first mistake in a list: a million of them would fill the memory."""
 
 
 class Strict(BaseModel):
-    """Values are taken as they are, never converted; unknown fields are refused."""
+    """A model that never converts values and refuses unknown fields."""
 
     model_config = ConfigDict(strict=True, extra="forbid", frozen=True)
 
@@ -67,12 +67,12 @@ Model = TypeVar("Model", bound=Strict)
 
 
 def parse(kind: type[Model], value: Any, minor: int) -> Model:
-    """Check a JSON value against a model, and return it as one.
+    """Check a JSON value against a model, and return an instance of it.
 
     Args:
         kind: the model.
         value: the parsed JSON.
-        minor: minor version of the pack.
+        minor: the pack's minor version.
 
     Raises:
         ValueError: the value does not fit; the message is for people.

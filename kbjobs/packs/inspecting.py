@@ -1,4 +1,4 @@
-"""What a pack says of itself, without installing it; and whether all of it is as it says."""
+"""Describing and verifying a pack without installing it."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from kbjobs.packs.pack_reading import Pack
 
 
 def describe_pack(pack: Pack) -> dict[str, Any]:
-    """A pack as JSON values; sizes are in bytes, ``size`` that of what is stored."""
+    """Describe a pack as JSON values. Sizes are in bytes; ``size`` is the stored size."""
     manifest = pack.manifest
     backup = manifest.backup
     return {
@@ -48,8 +48,8 @@ def describe_pack(pack: Pack) -> dict[str, Any]:
 
 
 def verify_pack(pack: Pack) -> None:
-    """Read all of a pack, and raise DamagedPackError for the first thing that is not as it should be."""
-    for _ in pack.documents():  # so that what is wrong with them is told of them
+    """Read all of a pack, and raise DamagedPackError for the first damage."""
+    for _ in pack.documents():  # first, so that an error in the documents is reported as such
         pass
     _check_known(pack, "metadata", (record.doc_id for record in pack.metadata()))
     _check_known(pack, "links", (record.doc_id for record in pack.links()))
@@ -67,7 +67,7 @@ def verify_pack(pack: Pack) -> None:
 
 
 def _check_known(pack: Pack, name: str, doc_ids: Iterable[str]) -> None:
-    """Raise DamagedPackError if an id is not one of the documents; both are in order."""
+    """Raise DamagedPackError if an id is not one of the documents' ids; both are sorted."""
     documents: Iterator[str] = (document.doc_id for document in pack.documents())
     at = ""
     for doc_id in doc_ids:

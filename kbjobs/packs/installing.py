@@ -1,6 +1,6 @@
-"""Making a source of a pack: its ledger, collections and files, built next to it and put into place in one step.
+"""Installing a pack as a source: ledger, collections and files are built aside and put into place in one step.
 
-A kill leaves what was there, or all of what is new. Nothing is embedded: the vectors are those of the pack.
+A kill leaves either the old source or the complete new one. Nothing is embedded: the vectors come from the pack.
 """
 
 from __future__ import annotations
@@ -33,12 +33,12 @@ from kbjobs.vectors.sync import recover_and_publish
 
 Mode = Literal["update", "replace"]
 CARRIED = ("kbjobs_owner", "on a server ", "bought ", "pinecone", "uploaded to")
-"""Facts of a ledger that its successor needs: by what its copies on servers are known, and what a job bought."""
+"""Prefixes of facts that a ledger's successor needs: the names of its copies on servers, its API usage, its stores."""
 
 
 @dataclass(frozen=True, slots=True)
 class Installed:
-    """A source that was installed: what of it; ``kept`` of what was there before and is not in the pack."""
+    """Counts of an installed source; ``kept_…`` count what the old source had and the pack does not have."""
 
     source: str
     version: str
@@ -58,25 +58,25 @@ def install_pack(
     max_matrix: int = 1 << 32,
     check: Callable[[], None] = lambda: None,
 ) -> Installed:
-    """Make the source of a pack. The caller holds the source's lock.
+    """Install a pack as a source. The caller holds the source's lock.
 
     Args:
         pack: the pack.
         sources: the folder of the sources in the home.
         include_backup: whether to install the source's files too, if the pack has them.
-        mode: what becomes of a source that is there. "update": its own files, tags and other models' vectors stay, and
-            documents that the pack does not have; "replace": nothing of it. None: "update" if it came from a pack.
+        mode: what to keep of an existing source. "update" keeps its own files, its tags, vectors of other models, and
+            documents that the pack lacks; "replace" keeps nothing. None: "update" if the source came from a pack.
         max_matrix: see :class:`kbjobs.vectors.indexed.Indexed`.
         check: called often; may raise to stop.
 
     Returns:
-        Counts of what was installed, and of what was kept.
+        Counts of what was installed and kept.
 
     Raises:
-        ConflictError: there is a source of that id which did not come from a pack, or a deletion of it is unfinished.
-        UsageError: its files were asked for, and the source has files of its own.
-        DamagedPackError: the pack is damaged; what was there is unchanged.
-        UnavailableError: there is no room, or the pack cannot be read to its end.
+        ConflictError: a source with that id exists and did not come from a pack, or its deletion is unfinished.
+        UsageError: the pack's files are requested, and the source has files of its own.
+        DamagedPackError: the pack is damaged; the existing source is unchanged.
+        UnavailableError: there is no room, or the pack cannot be read completely.
     """
     live = SourceFolder(sources, pack.manifest.source.id)
     is_there = os.path.lexists(live.manifest)
@@ -108,7 +108,7 @@ def install_pack(
 
 
 def _check_place(live: SourceFolder, is_own: bool, include_backup: bool, mode: Mode | None) -> None:
-    """Refuse to touch a source that the pack must not change; ``is_own``: the pack joins one that is no pack's."""
+    """Refuse to change a source against its mode; ``is_own``: the pack would join a source not from a pack."""
     if is_own and mode is None:
         raise ConflictError(
             f"there is a source {live.id!r} already, which was not installed from a pack",
@@ -130,9 +130,9 @@ def _check_place(live: SourceFolder, is_own: bool, include_backup: bool, mode: M
 def _place_files(
     live: SourceFolder, folder: SourceFolder, restored: list[Path], merges: bool
 ) -> tuple[list[Path], list[Path]]:
-    """The roots of the source's files as they are now, and its paths once it is in place; merging keeps its own files.
+    """The roots of the source's files now, and its paths once it is in place; merging keeps the old source's files.
 
-    The path of a source without files is where its files will be: a job that reads it finds nothing and stops.
+    A source without files gets the path where its files would be: a job that reads it finds nothing and stops.
     """
     if merges and not restored:
         link_files(live, folder)
@@ -156,16 +156,16 @@ def _count(pack: Pack, merged: Merged, has_files: bool) -> Installed:
 
 
 def _take_over(ledger: Ledger, live: SourceFolder, merges: bool) -> Merged:
-    """Take over from the ledger of the source that is there: what the pack lacks, or only what must never be lost."""
+    """Take over from the old source's ledger what the pack lacks or, without merging, only :data:`CARRIED` facts."""
     if not merges:
         carry_facts(ledger, live.ledger, CARRIED)
         return Merged(0, 0)
-    Ledger(live.ledger).close()  # brings it to today's format, and all of it into the one file
+    Ledger(live.ledger).close()  # migrates it to the current format, and empties its log into the file
     return merge_ledger(ledger, live.ledger, CARRIED)
 
 
 def _make_manifest(pack: Pack, live: SourceFolder, paths: Sequence[Path]) -> Source:
-    """The manifest of the pack's source, as it is without anything that was there."""
+    """The manifest of the pack's source, without anything of an old source."""
     packed = pack.manifest.source
     return Source(
         live.id,
@@ -179,7 +179,7 @@ def _make_manifest(pack: Pack, live: SourceFolder, paths: Sequence[Path]) -> Sou
 
 
 def _merge_manifest(folder: SourceFolder, live: SourceFolder, written: Source, is_own: bool) -> Source:
-    """The manifest of a source that a pack was added to: what its user has said stays."""
+    """The manifest of an existing source that a pack is added to: the user's own settings stay."""
     shutil.copyfile(live.manifest, folder.manifest)
     old = live.read()
     tags = tuple(dict.fromkeys([*old.tags, *written.tags]))
@@ -195,9 +195,9 @@ def _merge_manifest(folder: SourceFolder, live: SourceFolder, written: Source, i
 
 
 class _Addresses:
-    """The addresses of documents that have none on the web: of their files, or a name of the document.
+    """Gives documents without a web address the address of their file, or a name if they have no file.
 
-    ``roots`` name the documents' paths; ``paths`` are where they will be.
+    The names of ``roots`` begin the documents' paths; ``paths`` are where the roots will be.
     """
 
     def __init__(self, live: SourceFolder, roots: list[Path], paths: list[Path]) -> None:
@@ -224,7 +224,7 @@ def _fill(pack: Pack, filler: LedgerFiller, addresses: _Addresses, check: Callab
             **document.model_dump(exclude={"words", "reader"}),
             "url": addresses.of(document),
             "word_count": document.words,
-            # As of a file read here: the version that read it, and what its address depends on.
+            # As for a file read here: the reader's version, and the base URL that addresses depend on.
             "pipeline": f"{document.reader} {pack.manifest.source.base_url or ''}".rstrip(),
         }
         for document in _checked(pack.documents(), check)

@@ -1,4 +1,4 @@
-"""JSON as packs hold it: written in one form only, read within bounds."""
+"""JSON as packs hold it: written in one canonical form, read within bounds."""
 
 from __future__ import annotations
 
@@ -9,21 +9,21 @@ from typing import Any
 MAX_LINE = 4 * 1024 * 1024
 """Most bytes of one line."""
 MAX_FIELDS = 200
-"""Most fields of one object: the largest there is has a tenth of it."""
+"""Most fields of one object; the largest objects in use have a tenth of that."""
 
 
 def dump(value: Any) -> bytes:
-    """A value as one line, always the same: sorted keys, no space, UTF-8."""
+    """Encode a value as one canonical line: sorted keys, no spaces, UTF-8."""
     return (
         json.dumps(value, ensure_ascii=False, allow_nan=False, sort_keys=True, separators=(",", ":")).encode() + b"\n"
     )
 
 
 def load(text: bytes) -> Any:
-    """The value of a JSON text.
+    """Decode a JSON text.
 
     Raises:
-        ValueError: it is no JSON, is nested too deeply, or an object has too many fields or one of them twice.
+        ValueError: it is not JSON, is nested too deeply, or an object has too many fields or a repeated field.
     """
     try:
         return json.loads(text.decode(), object_pairs_hook=_make_object, parse_constant=_refuse)
@@ -32,10 +32,10 @@ def load(text: bytes) -> Any:
 
 
 def split_lines(data: bytes) -> Iterator[bytes]:
-    """The lines of a part.
+    """Yield the lines of a part.
 
     Raises:
-        ValueError: one is too long, or the last does not end.
+        ValueError: a line is too long, or the last line does not end.
     """
     start = 0
     while start < len(data):

@@ -1,8 +1,8 @@
-"""The folders of the system before kbjobs, made into packs: a source as ``_manifest.json``, ``_metadata.json``,
-``_index.json`` and a file of vectors for each dimension.
+"""Turning folders of the system before kbjobs into packs.
 
-Documents and vectors are keyed by ids of that system; each document has one vector, of its whole text. The files are
-read as streams, and nothing in them is trusted: what cannot be in a pack is cut, left out or refused.
+Such a folder holds a source as ``_manifest.json``, ``_metadata.json``, ``_index.json`` and one file of vectors per
+dimension. Documents and vectors are keyed by that system's ids; each document has one vector, for its whole text. The
+files are read as streams and not trusted: content that cannot be in a pack is cut, left out or refused.
 """
 
 from __future__ import annotations
@@ -34,10 +34,10 @@ VECTORS = {1536: "_vectors.json", **{number: f"_vectors_{number}.json" for numbe
 """The files of vectors by dimension."""
 FILES = (MANIFEST, METADATA, INDEX, *VECTORS.values(), "_vectors_1536.json")
 MAX_BYTES = 8 << 30
-"""Most bytes of one file: about 200,000 documents with 1,536 numbers each."""
+"""Most bytes of one file: enough for about 200,000 documents with 1,536 numbers each."""
 MAX_DOCUMENTS = 1_000_000
 MAX_TEXT = 500_000
-"""Most characters of a text; the rest is left out."""
+"""Most characters of a text; the rest is cut off."""
 MAX_LISTED = 1_000
 PROFILE = "documents 8192 1"
 READER = "former"
@@ -45,19 +45,19 @@ NUMBERS = 1 << 16
 """Most numbers of a vector."""
 
 FindKey = Callable[[str], tuple[str, str] | None]
-"""Gives the name and the key of a model by the name that the folder has for it; None where it is not here."""
+"""Finds the name and key of a model by the folder's name for it; None if this machine does not have the model."""
 
 
 class LegacyFolder:
-    """Builds the pack of such a folder; to be used as a context.
+    """Builds a pack from a legacy folder; use it as a context.
 
     Args:
-        folder: that holds the files.
-        source_id: the id of the source here; its own may be one that cannot be.
-        find_key: tells which model made vectors.
-        check: called all the time; may raise to stop.
+        folder: the folder that holds the files.
+        source_id: the source's id here; the legacy id may be invalid.
+        find_key: finds the model that made the vectors.
+        check: called often; may raise to stop.
     Raises:
-        DamagedPackError: a file is missing, cut, or says what cannot be.
+        DamagedPackError: a file is missing, cut, or invalid.
     """
 
     def __init__(self, folder: Path, source_id: str, find_key: FindKey, check: Callable[[], None]) -> None:
@@ -68,7 +68,7 @@ class LegacyFolder:
         self._facts: dict[str, dict[str, Any]] = {}
         self._manifest: Manifest | None = None
         self.left_out: list[str] = []
-        """Models whose vectors are left out: they are not here, so that nobody can tell whether they are the same."""
+        """Models that this machine lacks. Their vectors are left out, because their identity cannot be checked."""
 
     def __enter__(self) -> Self:
         self._spool: IO[bytes] = self._stack.enter_context(tempfile.TemporaryFile())
@@ -81,12 +81,12 @@ class LegacyFolder:
 
     @property
     def manifest(self) -> Manifest:
-        """The manifest, once all parts were taken."""
+        """The manifest, available after all parts were taken."""
         assert self._manifest is not None  # noqa: S101
         return self._manifest
 
     def parts(self) -> Iterator[SealedPart]:
-        """Every part, each to be stored before the next is asked for."""
+        """Yield every part; the caller stores each before it takes the next."""
         described = self._read_manifest()
         self._read_documents()
         ids = sorted(self._facts, key=self._name)
@@ -140,7 +140,7 @@ class LegacyFolder:
         return values
 
     def _read_documents(self) -> None:
-        """What both files say of each document; its text goes to a file of its own."""
+        """Merge what both files say of each document; the texts go into a temporary file."""
         if (self._folder / METADATA).is_file():
             for name, values in self._items(METADATA, "documents"):
                 self._facts[name] = values
@@ -168,7 +168,7 @@ class LegacyFolder:
                 raise self._damaged(name, f"cannot be read: {' '.join(str(error).split())[:200]}") from None
 
     def _vectors(self, name: str, dimension: int) -> Iterator[tuple[str, list[float]]]:
-        """The vectors of a file; a longer one than there can be is not taken into memory."""
+        """Yield the vectors of a file; a vector beyond the maximum length is refused before it fills the memory."""
         import ijson
 
         with self._open(name) as file:
@@ -192,7 +192,7 @@ class LegacyFolder:
                 raise self._damaged(name, f"cannot be read: {' '.join(str(error).split())[:200]}") from None
 
     def _model_name(self, name: str) -> str:
-        """What the file says which model made its vectors; it says so before them."""
+        """The name of the model that made the vectors, which stands before them in the file."""
         import ijson
 
         with self._open(name) as file:
@@ -305,7 +305,7 @@ class LegacyFolder:
         with tempfile.TemporaryFile() as rows:
             for item, numbers in self._vectors(name, dimension):
                 if item not in self._texts:
-                    continue  # of a document that is not there, or has no text
+                    continue  # its document is missing or has no text
                 vector = np.asarray(numbers, "<f8")
                 with np.errstate(over="ignore"):  # refused below
                     length = float(np.linalg.norm(vector))
@@ -354,7 +354,7 @@ class LegacyFolder:
 
 
 def _path(item: str) -> str:
-    """The path of a document within the source, by its id."""
+    """The path within the source for a legacy document id."""
     name = item if len(item) <= 500 else hashlib.sha256(item.encode("utf-8", "surrogatepass")).hexdigest()
     return "documents/" + quote(name, safe="", errors="replace")
 

@@ -1,4 +1,4 @@
-"""The manifest of a pack: what the source is, how much there is of it, and every part with its size and hash."""
+"""The manifest of a pack: the source's description, its counts, and every part with its size and hash."""
 
 from __future__ import annotations
 
@@ -15,13 +15,13 @@ from kbjobs.packs.json_lines import dump, load
 from kbjobs.store.sources import check_source_id
 
 FORMAT = 1
-"""Version of the format: a reader refuses any other."""
+"""Version of the format; a reader refuses any other."""
 MAX_MANIFEST = 8 * 1024 * 1024
-"""Most bytes of a manifest: about 50,000 parts, 400 GB."""
+"""Most bytes of a manifest: enough for about 50,000 parts, or 400 GB."""
 MAX_PART = 32 * 1024 * 1024
-"""Most bytes of a part, packed or unpacked. Those that are written have at most about 20 MiB."""
+"""Most bytes of a part, packed or unpacked. Parts written here have at most about 20 MiB."""
 MAX_RATIO = 250
-"""How many times larger a part may be unpacked, beyond the first MiB: zstd could do 1:30,000."""
+"""Most times that a part may grow when unpacked, unless it stays below 1 MiB; zstd could reach 1:30,000."""
 FREE_BYTES = 1024 * 1024
 
 MANIFEST = "manifest.json"
@@ -29,7 +29,7 @@ Size = Annotated[int, Field(ge=1, le=MAX_PART)]
 
 
 class Part(Strict):
-    """A part: the hash and size of what is stored, and how many bytes it has unpacked."""
+    """A part: the hash and size of its stored bytes, and its unpacked size in bytes."""
 
     sha256: Hex64
     size: Size
@@ -46,14 +46,14 @@ Parts = Annotated[list[Part], First]
 
 
 class Table(Strict):
-    """A table of records: how many, and its parts in order."""
+    """A table of records: the number of records, and the parts in order."""
 
     records: Number
     parts: Parts
 
 
 class SourceDescription(Strict):
-    """What is public of a source."""
+    """The public description of a source."""
 
     id: Annotated[str, Field(max_length=63)]
     name: Line
@@ -63,14 +63,14 @@ class SourceDescription(Strict):
 
 
 class PackedProfile(Strict):
-    """What passages were cut for, as the ledger names it, and the passages."""
+    """A profile by its name in the ledger, and the passages that were cut for it."""
 
     name: Line
     passages: Table
 
 
 class PackedBlock(Strict):
-    """Some rows of a model's vectors: the hashes of the texts, and the vectors as an array of the same order."""
+    """Some of a model's vectors: a part with the hashes of their texts, and one with the array in the same order."""
 
     rows: Annotated[int, Field(ge=1, le=MAX_PART)]
     texts: Part
@@ -78,7 +78,7 @@ class PackedBlock(Strict):
 
 
 class ModelVectors(Strict):
-    """A model with its vectors; ``profile`` is the number of the profile whose passages they belong to."""
+    """A model with its vectors; ``profile`` is the index of the profile whose passages they belong to."""
 
     key: Slug
     name: Line
@@ -89,7 +89,7 @@ class ModelVectors(Strict):
 
 
 class PackedBackup(Strict):
-    """The source's files; ``roots`` are its paths among them. ``case_sensitive``: some names differ in case only."""
+    """The source's files; ``roots`` are the source's paths among them. ``case_sensitive``: some differ only in case."""
 
     roots: Annotated[list[Key], Field(max_length=10_000), First]
     bytes: Number
@@ -115,7 +115,7 @@ class Manifest(Strict):
     backup: PackedBackup | None
 
     def parts(self, with_backup: bool = True) -> Iterator[Part]:
-        """Every part, in the order of the manifest; one that stands in it twice comes twice."""
+        """Yield every part in the order of the manifest; a part that is used twice comes twice."""
         for table in (self.documents, self.metadata, self.links, *(one.passages for one in self.profiles)):
             yield from table.parts
         for model in self.models:
@@ -128,11 +128,11 @@ class Manifest(Strict):
 
     @property
     def size(self) -> int:
-        """Bytes of all parts as they are stored, each counted once."""
+        """The stored size of all parts in bytes, each part counted once."""
         return sum({part.sha256: part.size for part in self.parts()}.values())
 
     def encode(self) -> bytes:
-        """The manifest as a file: the same bytes for the same content."""
+        """Encode the manifest as a file; the same content gives the same bytes."""
         return dump(self.model_dump())
 
 
@@ -147,7 +147,7 @@ def manifest_name(source_id: str, version: str) -> str:
 
 
 def read_manifest(text: bytes, place: str, name: str = MANIFEST) -> Manifest:
-    """Read a manifest, and check that it agrees with itself.
+    """Read a manifest, and check that it is consistent.
 
     Args:
         text: the file, of at most :data:`MAX_MANIFEST` bytes.
@@ -155,7 +155,7 @@ def read_manifest(text: bytes, place: str, name: str = MANIFEST) -> Manifest:
         name: the file's name there.
 
     Raises:
-        DamagedPackError: it is no manifest.
+        DamagedPackError: it is not a valid manifest.
         UnavailableError: it has another format.
     """
     try:
@@ -182,7 +182,7 @@ def _check_format(version: object, place: str, name: str) -> None:
 
 
 def _check(manifest: Manifest) -> None:
-    """Raise ValueError if what is said in one place does not agree with another."""
+    """Raise ValueError if the manifest contradicts itself."""
     try:
         check_source_id(manifest.source.id)
     except UsageError as error:

@@ -1,6 +1,6 @@
-"""Building a pack: one state of a source, part by part, and the manifest at its end.
+"""Building a pack: a snapshot of a source, part by part, and then the manifest.
 
-Nothing but a part or two is in memory at any time. The same state gives the same bytes.
+At most a part or two are in memory at any time. The same state gives the same bytes.
 """
 
 from __future__ import annotations
@@ -25,15 +25,15 @@ from kbjobs.store.sources import SourceFolder
 
 
 class PackBuilder:
-    """Builds the pack of a source; to be used as a context, in which the state of the ledger is held.
+    """Builds the pack of a source; use it as a context, which holds a snapshot of the ledger.
 
     Args:
         folder: the source.
-        include_backup: whether its files go into the pack.
+        include_backup: whether the source's files go into the pack.
         check: called before every part; may raise to stop.
     Raises:
         NotFoundError: there is no such source, or with ``include_backup`` one of its paths cannot be reached.
-        MissingRequirementError: no job has read it yet.
+        MissingRequirementError: no job has read the source yet.
     """
 
     def __init__(
@@ -50,9 +50,9 @@ class PackBuilder:
         self._ledger = Ledger(folder.ledger)
         self._packed = PackedLedger(self._ledger)
         self.expected_bytes = 0
-        """Bytes that are to be read, about."""
+        """Approximate number of bytes to read."""
         self.done_bytes = 0
-        """Bytes that have been read."""
+        """Bytes read so far."""
         self._manifest: Manifest | None = None
 
     def __enter__(self) -> Self:
@@ -76,27 +76,27 @@ class PackBuilder:
 
     @property
     def unseen(self) -> list[tuple[str, str]]:
-        """Files that are not in the backup because they cannot be read, with the reason."""
+        """Files that the backup lacks because they cannot be read, each with the reason."""
         return [] if self._files is None else self._files.unseen
 
     @property
     def manifest(self) -> Manifest:
-        """The manifest, once all parts were taken."""
+        """The manifest, available after all parts were taken."""
         if self._manifest is None:
             raise RuntimeError("the manifest is made once all parts were taken")
         return self._manifest
 
     def parts(self) -> Iterator[SealedPart]:
-        """Every part, each to be stored before the next is asked for; one may come twice.
+        """Yield every part; the caller stores each before it takes the next. A part may come twice.
 
         Raises:
-            UnavailableError: the ledger holds what cannot be in a pack, or a file cannot be read.
+            UnavailableError: the ledger holds values that cannot be in a pack, or a file cannot be read.
             ConflictError: a file was changed while it was read.
         """
         documents = yield from self._table(DocumentRecord, map(_document, self._packed.documents()))
         metadata = yield from self._table(MetadataRecord, map(_metadata, self._packed.metadata()))
         links = yield from self._table(LinkRecord, _links(self._packed.links()))
-        numbers: dict[int, int] = {}  # of the profiles in the pack, by their ids in the ledger
+        numbers: dict[int, int] = {}  # the profiles' indexes in the pack, by their ids in the ledger
         profiles: list[PackedProfile] = []
         for model in self._models:
             if model.row.profile not in numbers:
@@ -143,7 +143,7 @@ class PackBuilder:
         self._check()
 
     def _table(self, kind: type[Model], rows: Iterable[dict[str, Any]]) -> Generator[SealedPart, None, Table]:
-        """Yields the parts of a table, and returns it."""
+        """Yield the parts of a table, and return the table."""
         writer = TableWriter(self._count_read)
         for row in rows:
             try:
@@ -155,7 +155,7 @@ class PackBuilder:
         return writer.table
 
     def _blocks(self, model: PackedModel) -> Generator[SealedPart, None, list[PackedBlock]]:
-        """Yields the parts of a model's vectors, and returns what there is of them."""
+        """Yield the parts of a model's vectors, and return their blocks."""
         blocks: list[PackedBlock] = []
         texts: list[str] = []
         vectors: list[bytes] = []
@@ -182,7 +182,7 @@ class PackBuilder:
         except ValueError as error:
             raise self._unfit(f"{model.row.key}: {error}") from error
         self._count_read(len(rows))
-        sealed = seal(rows, is_packed=False)  # numbers of nearly any bits: zstd takes a tenth off
+        sealed = seal(rows, is_packed=False)  # their bits are nearly random: zstd saves only a tenth
         yield sealed
         blocks.append(PackedBlock(rows=len(texts), texts=writer.table.parts[0], vectors=sealed.part))
 
@@ -202,7 +202,7 @@ def _document(row: dict[str, Any]) -> dict[str, Any]:
         "language": row["language"],
         "content_hash": row["content_hash"],
         "words": row["word_count"],
-        # What follows names the base URL, or where the files are.
+        # Only the reader's version; the rest names the base URL or the folder of the files.
         "reader": row["pipeline"].partition(" ")[0],
         "filtered": bool(row["filtered"]),
     }
@@ -213,7 +213,7 @@ def _metadata(row: dict[str, Any]) -> dict[str, Any]:
 
 
 def _links(rows: Iterable[dict[str, Any]]) -> Iterator[dict[str, Any]]:
-    """The links in the order of documents, addresses and targets, each once; those that lead nowhere are left out."""
+    """The links in order of document, address and target, each once; links that lead nowhere are left out."""
     doc_id = ""
     links: set[tuple[str, str]] = set()
     for row in rows:

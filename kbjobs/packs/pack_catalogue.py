@@ -1,6 +1,7 @@
-"""The catalogue of a store: which packs it has, newest first, so that a reader need not list the store.
+"""The catalogue of a store: its packs, newest version first, so that a reader need not list the store.
 
-It is changed by writes that ask whether it still is what was read: of several at once one wins, the others read again.
+It is changed by conditional writes, which succeed only if the catalogue is still the one that was read: of several
+writers at once one succeeds, and the others read again.
 """
 
 from __future__ import annotations
@@ -25,19 +26,19 @@ from kbjobs.store.sources import check_source_id
 CATALOGUE = "catalogue.json"
 FORMAT = 1
 MAX_CATALOGUE = 16 * 1024 * 1024
-"""Most bytes of a catalogue: about 40,000 versions."""
+"""Most bytes of a catalogue: enough for about 40,000 versions."""
 TRIES = 60
-"""Times that a change is tried again where others were quicker."""
+"""How often a change is tried if other writers were faster."""
 
 
 class _Known(BaseModel):
-    """Values are taken as they are; fields of a newer program are kept."""
+    """A model that never converts values and keeps the fields of newer programs."""
 
     model_config = ConfigDict(strict=True, extra="allow", frozen=True)
 
 
 class ModelEntry(_Known):
-    """A model that a version has vectors of."""
+    """A model whose vectors a version holds."""
 
     name: Line
     key: Slug
@@ -45,7 +46,7 @@ class ModelEntry(_Known):
 
 
 class Version(_Known):
-    """A version of a pack: when it was published (UTC, as 2026-01-01T00:00:00Z), how large it is, what is in it."""
+    """A version of a pack: its time of publication (UTC, as 2026-01-01T00:00:00Z), its size and its contents."""
 
     version: Hex64
     published_at: Annotated[str, Field(pattern=r"\A\d{4}-\d\d-\d\dT\d\d:\d\d:\d\dZ\z")]
@@ -65,23 +66,23 @@ class PackEntry(_Known):
 
 
 class Catalogue(_Known):
-    """The catalogue; ``written_by`` tells each write from all others."""
+    """The catalogue; ``written_by`` is unique for each write."""
 
     format: Annotated[int, Field(ge=1)] = FORMAT
     packs: Annotated[list[PackEntry], Field(max_length=100_000), First] = []
     written_by: Annotated[str, Field(max_length=100)] = ""
 
     def find(self, source_id: str) -> PackEntry | None:
-        """The entry of a source."""
+        """The entry of a source; None if there is none."""
         return next((pack for pack in self.packs if pack.source == source_id), None)
 
     def encode(self) -> bytes:
-        """As a file."""
+        """Encode the catalogue as a file."""
         return (json.dumps(self.model_dump(), ensure_ascii=False, indent=1, sort_keys=True) + "\n").encode()
 
 
 def describe_version(manifest: Manifest, published: datetime) -> Version:
-    """What the catalogue says of a version."""
+    """Make a version's entry in the catalogue."""
     return Version(
         version=name_version(manifest.encode()),
         published_at=published.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%SZ"),
@@ -93,9 +94,9 @@ def describe_version(manifest: Manifest, published: datetime) -> Version:
 
 
 def read_catalogue(bucket: Bucket) -> tuple[Catalogue | None, str | None]:
-    """The catalogue of a store with its tag; None where there is none.
+    """Read the catalogue of a store and its tag; None for both if there is no catalogue.
 
-    Raises UnavailableError where it is damaged, too large, or newer than this program.
+    Raises UnavailableError if the catalogue is damaged, too large, or newer than this program.
     """
     content = bucket.read(CATALOGUE, MAX_CATALOGUE)
     if content is None:
@@ -141,11 +142,11 @@ def _damaged(bucket: Bucket, what: str) -> UnavailableError:
 def change_catalogue(
     bucket: Bucket, change: Callable[[Catalogue], Catalogue], check: Callable[[], None] = lambda: None
 ) -> Catalogue:
-    """Change the catalogue of a store, whoever else does so at the same time; returns what was written.
+    """Change the catalogue of a store safely, even if others change it too; returns the catalogue written.
 
     Args:
         bucket: the store.
-        change: gives the new catalogue for the one that was read; it may be asked several times.
+        change: turns the catalogue that was read into the new one; may be called several times.
         check: called between the tries; may raise to stop.
     """
     for tries in range(TRIES):
@@ -165,26 +166,34 @@ def change_catalogue(
                 )
             if bucket.put_new(CATALOGUE, data) if there is None else bucket.put_over(CATALOGUE, data, tag):
                 return written
-            # Where the reply to our own write was lost, its repetition was refused.
+            # If the reply to our own write was lost, its repetition was refused.
             now, _ = read_catalogue(bucket)
             if now is not None and now.written_by == token:
                 return now
-        time.sleep(random.uniform(0.0, min(2.0, 0.02 * 1.5**tries)))  # noqa: S311 — spreads those who collide
+        time.sleep(random.uniform(0.0, min(2.0, 0.02 * 1.5**tries)))  # noqa: S311 — spreads colliding writers
     raise UnavailableError(f"other programs kept changing {bucket.label}/{CATALOGUE} at the same time", "Try again.")
 
 
 def change_without_conditions(
     bucket: Bucket, change: Callable[[Catalogue], Catalogue], is_done: Callable[[Catalogue], bool]
 ) -> Catalogue:
-    """As :func:`change_catalogue`, in a store that ignores conditions: written, read back and written once more.
+    """As :func:`change_catalogue`, in a store that ignores conditions: write, read back, and repeat if needed.
 
-    Two writers at the same moment may still lose one's change.
+    If two writers act at the same moment, one's change may still be lost.
+
+    Args:
+        bucket: the store.
+        change: turns the catalogue that was read into the new one; may be called several times.
+        is_done: whether a catalogue contains the change.
+
+    Raises:
+        UnavailableError: other writers kept overwriting the change.
     """
     for tries in range(TRIES):
         there, _ = read_catalogue(bucket)
         written = change(there or Catalogue()).model_copy(update={"written_by": secrets.token_hex(16)})
         bucket.put(CATALOGUE, written.encode())
-        time.sleep(random.uniform(0.05, 0.2 + 0.02 * tries))  # noqa: S311 — others may write over it just now
+        time.sleep(random.uniform(0.05, 0.2 + 0.02 * tries))  # noqa: S311 — another writer may overwrite it just now
         now, _ = read_catalogue(bucket)
         if now is not None and is_done(now):
             return now
@@ -192,7 +201,14 @@ def change_without_conditions(
 
 
 def with_version(catalogue: Catalogue, manifest: Manifest, version: Version, keep: int) -> Catalogue:
-    """The catalogue with a version as the newest of its source, and at most ``keep`` versions of it."""
+    """Add a version to a catalogue as the newest of its source.
+
+    Args:
+        catalogue: the catalogue, which is not changed.
+        manifest: the version's manifest.
+        version: the version's entry.
+        keep: the largest number of versions of the source to keep in the catalogue.
+    """
     there = catalogue.find(manifest.source.id)
     older = [one for one in there.versions if one.version != version.version] if there is not None else []
     entry = PackEntry(
@@ -213,14 +229,14 @@ def publish_version(
     keeps_conditions: bool,
     check: Callable[[], None] = lambda: None,
 ) -> list[Version]:
-    """Put a version whose manifest is stored into the catalogue; returns those that it no longer names.
+    """Add a version, whose manifest is stored already, to the catalogue; returns the versions dropped from it.
 
     Args:
         bucket: the store.
-        manifest: of the version.
-        version: what the catalogue says of it.
-        keep: how many versions of the source it names.
-        keeps_conditions: whether the store keeps conditions.
+        manifest: the version's manifest.
+        version: the version's entry in the catalogue.
+        keep: the largest number of versions of the source to keep in the catalogue.
+        keeps_conditions: whether the store obeys conditions on writes.
         check: called between tries; may raise to stop.
     """
     dropped: list[Version] = []
@@ -248,7 +264,16 @@ def publish_version(
 
 
 def find_version(bucket: Bucket, source_id: str, wanted: str | None = None) -> Version:
-    """The newest version of a source, or the one whose name begins so. Raises NotFoundError."""
+    """Find a version of a source in a store's catalogue.
+
+    Args:
+        bucket: the store.
+        source_id: the source's id.
+        wanted: the start of the version's name; None for the newest version.
+
+    Raises:
+        NotFoundError: there is no catalogue, source or version, or several versions match.
+    """
     catalogue, _ = read_catalogue(bucket)
     if catalogue is None:
         raise NotFoundError(f"{bucket.label} has no {CATALOGUE}: it is not a store of packs", "Check the address.")
@@ -273,7 +298,7 @@ def find_version(bucket: Bucket, source_id: str, wanted: str | None = None) -> V
 
 
 def list_manifests(bucket: Bucket) -> dict[str, datetime]:
-    """The names of all manifests in a store, and when each was written."""
+    """The names of all manifests in a store, and the time at which each was written."""
     return {
         entry.name: entry.modified
         for entry in bucket.list("packs/")

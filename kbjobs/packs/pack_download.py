@@ -1,4 +1,4 @@
-"""Bringing a pack from a store to this machine, several parts at a time; what is here already is not fetched."""
+"""Downloading a pack from a store, several parts at a time; parts that are here already are not fetched."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from kbjobs.packs.places import StorePlace
 from kbjobs.system.crashpoints import crash_point
 
 AT_ONCE = 8
-"""Parts on their way at the same time: of 20 MiB each they are what a kill fetches again, and what is in memory."""
+"""Parts fetched at the same time. At up to 20 MiB each, this bounds the memory, and what a kill makes fetch again."""
 FETCH = (0.0, 0.5)
 
 
@@ -27,18 +27,18 @@ def fetch_pack(context: Context, bucket: Bucket, name: str, with_backup: bool, f
     """Download a pack into a folder that is itself a store; parts that are there already are kept.
 
     Args:
-        context: of the job.
+        context: the job's context.
         bucket: the store that has the pack.
-        name: name of its manifest there.
-        with_backup: whether to download its files too.
-        folder: where to; kept until the pack is installed.
+        name: the name of the manifest in the store.
+        with_backup: whether to download the source's files too.
+        folder: the target folder; the caller keeps it until the pack is installed.
 
     Raises:
         DamagedPackError: a part is missing, or differs from what the manifest says.
         UnavailableError: the disk has no room.
     """
     if isinstance(bucket, FolderBucket):
-        return StorePlace(bucket, name)  # it lies on this machine, and is checked as it is read
+        return StorePlace(bucket, name)  # on this machine already, and checked while it is read
     content = bucket.read(name, MAX_MANIFEST)
     if content is None:
         raise DamagedPackError(bucket.label, name, "is missing")
@@ -58,7 +58,7 @@ def fetch_pack(context: Context, bucket: Bucket, name: str, with_backup: bool, f
 
 
 def _is_here(here: FolderBucket, part: Part) -> bool:
-    """Whether a part came before; a power cut may have left something else under its name."""
+    """Whether a part was fetched before. Its hash is checked, since a power cut may have left other bytes."""
     content = here.read(part.name, part.size)
     return content is not None and hashlib.sha256(content.data).hexdigest() == part.sha256
 
@@ -107,11 +107,11 @@ def _fetch(bucket: Bucket, here: FolderBucket, part: Part, stopping: threading.E
 
 
 def _check_room(folder: Path, manifest: Manifest, to_fetch: int, with_backup: bool) -> None:
-    """Raise UnavailableError if the disk has no room for the parts and for what is made of them."""
+    """Raise UnavailableError if the disk has no room for the parts and for the source built from them."""
     unpacked = sum(part.unpacked for part in manifest.parts(with_backup=False))
     vectors = sum(4 * model.dimension * model.vectors for model in manifest.models)
     backup = manifest.backup.bytes if manifest.backup is not None and with_backup else 0
-    # Texts stand in the ledger, in Chroma and in the file of words; vectors in the ledger, in Chroma and the matrix.
+    # Texts are kept in the ledger, in Chroma and in the file of words; vectors in the ledger, Chroma and the matrix.
     needed = to_fetch + 4 * unpacked + 2 * vectors + backup
     there = next(path for path in (folder, *folder.parents) if path.exists())
     free = shutil.disk_usage(there).free

@@ -1,4 +1,4 @@
-"""Reading a pack. Nothing in it is trusted: each part is compared with its hash before anything is done with it."""
+"""Reading a pack. Nothing in it is trusted: each part is checked against its hash before it is used."""
 
 from __future__ import annotations
 
@@ -23,17 +23,17 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class VectorBlock:
-    """Vectors (rows of float32, of unit length), and the hash of the text of each."""
+    """Vectors (rows of float32, of unit length), and the hash of each vector's text."""
 
     text_hashes: list[str]
     rows: NDArray[np.float32]
 
 
 class Pack:
-    """A pack that is read; its ``version`` is the hash of its manifest. To be used as a context.
+    """A pack to read; its ``version`` is the hash of its manifest. Use it as a context.
 
-    The records of a table come in its order, checked one by one. Every method raises DamagedPackError for what is not
-    as docs/reference/pack-format.md says, and what the place raises that the pack is read from.
+    The records of a table come in its order, checked one by one. Every method raises DamagedPackError for anything that
+    violates docs/reference/pack-format.md, and passes on the errors of the place that the pack is read from.
     """
 
     def __init__(self, place: Place) -> None:
@@ -54,15 +54,15 @@ class Pack:
         self.place.close()
 
     def documents(self) -> Iterator[DocumentRecord]:
-        """The documents, by id."""
+        """The documents, in order of id."""
         return self._records(DocumentRecord, "documents", self.manifest.documents, lambda one: one.doc_id)
 
     def metadata(self) -> Iterator[MetadataRecord]:
-        """The metadata, by the ids of the documents."""
+        """The metadata, in order of the documents' ids."""
         return self._records(MetadataRecord, "metadata", self.manifest.metadata, lambda one: one.doc_id)
 
     def links(self) -> Iterator[LinkRecord]:
-        """The links, by document, address and target."""
+        """The links, in order of document, address and target."""
         for link in self._records(
             LinkRecord, "links", self.manifest.links, lambda one: (one.doc_id, one.url or "", one.target or "")
         ):
@@ -71,7 +71,7 @@ class Pack:
             yield link
 
     def passages(self, profile: PackedProfile) -> Iterator[PassageRecord]:
-        """The passages of a profile, by document and their order in it; each text has the hash that is said."""
+        """The passages of a profile, in order of document and ordinal; the hash of each text is checked."""
         name = f"passages of {profile.name}"
         for passage in self._records(PassageRecord, name, profile.passages, lambda one: (one.doc_id, one.ordinal)):
             if hashlib.sha256(passage.text.encode()).hexdigest()[:32] != passage.text_hash:
@@ -79,7 +79,7 @@ class Pack:
             yield passage
 
     def vectors(self, model: ModelVectors) -> Iterator[VectorBlock]:
-        """The vectors of a model, block by block; no text has two."""
+        """The vectors of a model, block by block; each text has one vector."""
         from kbjobs.packs.vector_rows import read_rows
 
         seen: set[bytes] = set()
@@ -100,12 +100,12 @@ class Pack:
             raise self._damaged(f"texts of {model.key}", "has a text twice")
 
     def files(self) -> Iterator[FileRecord]:
-        """The files of the backup, by name; none if it has no backup. See :mod:`kbjobs.packs.backup_unpacking`."""
+        """The files of the backup, if any, in order of name. See :mod:`kbjobs.packs.backup_unpacking`."""
         backup = self.manifest.backup
         return iter(()) if backup is None else self._records(FileRecord, "files", backup.files, lambda one: one.name)
 
     def read_part(self, part: Part) -> bytes:
-        """The bytes of a part, unpacked."""
+        """Read and unpack a part."""
         return unseal(part, self.place.read(part.name, part.size), self.place.label)
 
     def _records(self, kind: type[Model], name: str, table: Table, order: Callable[[Model], Any]) -> Iterator[Model]:
@@ -132,7 +132,7 @@ class Pack:
             raise self._damaged(part.name, f"({name}), line {done + 1:,}: {error}") from error
 
     def _check_name(self) -> None:
-        """A manifest in a store is named by its source and its hash: so a cut or changed one is found."""
+        """Check a manifest in a store against its name, its source and hash, which reveals a cut or changed one."""
         folders = self.place.manifest.split("/")[1:-1]
         if folders and folders != [self.manifest.source.id, self.version]:
             raise self._damaged(
@@ -145,7 +145,7 @@ class Pack:
 
 
 def open_pack(where: str) -> Pack:
-    """Open the pack that a user names, see :func:`kbjobs.packs.places.find_place`; to be used as a context."""
+    """Open the pack that a user names; use it as a context. See :func:`kbjobs.packs.places.find_place`."""
     place = find_place(where)
     try:
         return Pack(place)

@@ -1,7 +1,7 @@
-"""Parts: what a pack consists of. Each is named by the hash of its bytes, so that what is there is not sent again.
+"""The parts of a pack. Each is named by the hash of its bytes, so that parts already in a store are not sent again.
 
-Where records are cut into parts depends on the records alone and not on how many came before: a change of one moves at
-most the next cut, and all other parts stay as they are.
+The cuts between parts depend on the records alone, not on how many came before: a changed record moves at most the next
+cut, and all other parts stay the same.
 """
 
 from __future__ import annotations
@@ -16,13 +16,13 @@ from kbjobs.packs.damage import DamagedPackError
 from kbjobs.packs.manifest import FREE_BYTES, MAX_RATIO, Part
 
 TARGET = 4 * 1024 * 1024
-"""Bytes of a part, unpacked, on average: a changed document costs one part of each table."""
+"""Average bytes of a part, unpacked; a changed document costs one part of each table."""
 MIN_SIZE, MAX_SIZE = TARGET // 4, TARGET * 4
 LEVEL = 9
-"""Of zstd: 130 MB/s a core, and a quarter smaller than at its default of 3 (measured on the Python documentation)."""
+"""Level of zstd: 130 MB/s per core, and a quarter smaller than its default of 3 (measured on the Python docs)."""
 WORTH_PACKING = 0.95
 MAX_WINDOW = 16 * 1024 * 1024
-"""Most memory that zstd may take to unpack; what is packed here needs 4 MiB at most."""
+"""Most memory that zstd may use to unpack; parts packed here need 4 MiB at most."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,11 +34,11 @@ class SealedPart:
 
 
 def seal(raw: bytes, is_packed: bool = True) -> SealedPart:
-    """A part of some bytes, packed where that makes it smaller; the same bytes each time, of one version of zstd."""
+    """Make a part from bytes, packed if that makes it smaller; one version of zstd always gives the same part."""
     data, packing = raw, "none"
     if is_packed:
         smaller = zstandard.ZstdCompressor(level=LEVEL, threads=0).compress(raw)
-        # What would look like a bomb is kept as it is.
+        # Data that would look like a decompression bomb stays unpacked.
         if len(smaller) < len(raw) * WORTH_PACKING and len(raw) <= max(FREE_BYTES, len(smaller) * MAX_RATIO):
             data, packing = smaller, "zstd"
     digest = hashlib.sha256(data).hexdigest()
@@ -49,7 +49,7 @@ def unseal(part: Part, data: bytes, place: str) -> bytes:
     """Unpack a part after checking its hash.
 
     Args:
-        part: what the manifest says of it.
+        part: its description in the manifest.
         data: the stored bytes.
         place: where the pack is, for messages.
 
@@ -63,7 +63,7 @@ def unseal(part: Part, data: bytes, place: str) -> bytes:
     if part.packing == "none":
         return data
     try:
-        # The size in the frame's header is what zstd allocates, and at which it stops.
+        # zstd allocates the size in the frame's header, and stops there.
         promised = zstandard.frame_content_size(data)
         if promised != part.unpacked:
             raise DamagedPackError(
@@ -78,12 +78,12 @@ def unseal(part: Part, data: bytes, place: str) -> bytes:
 
 
 def is_cut_behind(mark: bytes, size: int, collected: int) -> bool:
-    """Whether a part ends behind an item.
+    """Whether a part ends after an item.
 
     Args:
-        mark: bytes of the item that tell it from others.
-        size: bytes of the item: a larger one is more likely to be the last.
-        collected: bytes of the part with it.
+        mark: bytes that identify the item.
+        size: the item's size in bytes; a larger item is more likely to be the last.
+        collected: the part's size in bytes, including the item.
     """
     if collected < MIN_SIZE:
         return False

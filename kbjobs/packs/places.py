@@ -1,6 +1,6 @@
-"""Where a pack is read from.
+"""The places that packs are read from.
 
-Whoever reads gives names below the root of a store, and how many bytes it wants at most."""
+A reader asks for a name below the root of a store, and for a maximum number of bytes."""
 
 from __future__ import annotations
 
@@ -26,11 +26,11 @@ _PACK = re.compile(r"(?P<name>packs/(?P<source>[^/]+)/(?P<version>[0-9a-f]{64})/
 
 
 class Place(Protocol):
-    """Where a pack lies."""
+    """A place that holds a pack."""
 
     @property
     def label(self) -> str:
-        """What to call it in messages."""
+        """Its name in messages."""
         ...
 
     @property
@@ -39,15 +39,15 @@ class Place(Protocol):
         ...
 
     def close(self) -> None:
-        """Give back what is kept open."""
+        """Release open files and connections."""
         ...
 
     def read(self, name: str, max_bytes: int) -> bytes:
-        """The bytes of a file; those of a larger one up to one more than ``max_bytes``.
+        """Read a file; of a file larger than ``max_bytes``, only one byte more than that.
 
         Raises:
-            DamagedPackError: it is not there, or no regular file.
-            UnavailableError: it cannot be read.
+            DamagedPackError: the file is missing or is not a regular file.
+            UnavailableError: the file cannot be read.
         """
         ...
 
@@ -61,7 +61,7 @@ class StorePlace:
         self.label = f"{bucket.label}/{manifest}"
 
     def close(self) -> None:
-        """Let go of the store."""
+        """Close the store."""
         self._bucket.close()
 
     def read(self, name: str, max_bytes: int) -> bytes:
@@ -76,7 +76,7 @@ class StorePlace:
 
 
 class FilePlace:
-    """A pack in one file. To be closed after use."""
+    """A pack in one file; close it after use."""
 
     manifest = MANIFEST
 
@@ -105,7 +105,7 @@ class FilePlace:
         return self._file.read(min(size, max_bytes + 1))
 
     def _list(self) -> dict[str, tuple[int, int]]:
-        """Where each member lies. A tar may hold links, devices and any names; a pack holds its files alone."""
+        """The start and size of each member. A tar may hold links, devices and any names; those are refused."""
         found: dict[str, tuple[int, int]] = {}
         whole = os.fstat(self._file.fileno()).st_size
         place = 0
@@ -137,11 +137,13 @@ class FilePlace:
 
 
 def find_place(where: str) -> StorePlace | FilePlace:
-    """The pack that a user names: a manifest.json, the folder that holds it, or a pack in one file; a path or file://.
+    """Find the pack that a user names by a path or file:// URL.
+
+    It may be a manifest.json, the folder that holds one, or a pack in one file.
 
     Raises:
         UsageError: it is none of these.
-        NotFoundError: it is not there.
+        NotFoundError: it does not exist.
     """
     named = _path_of(where)
     path = Path(named).absolute()
@@ -150,7 +152,7 @@ def find_place(where: str) -> StorePlace | FilePlace:
             f"there is no pack {where!r}", f"Name a {MANIFEST}, the folder that holds it, or a pack in one file."
         )
     if path.name != MANIFEST:
-        path = path.resolve()  # the user may name a link; what lies in a store is none
+        path = path.resolve()  # the user may name a link; a store itself holds no links
     if path.is_dir():
         if not (path / MANIFEST).exists():
             raise UsageError(f"{where} holds no {MANIFEST}", _name_packs(path))

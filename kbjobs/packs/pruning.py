@@ -1,4 +1,4 @@
-"""Removing what no pack of a store needs, after a time of grace; and writing its catalogue anew."""
+"""Removing files that no pack in a store needs, after a grace period; and rebuilding the store's catalogue."""
 
 from __future__ import annotations
 
@@ -22,14 +22,17 @@ from kbjobs.packs.pack_catalogue import (
 from kbjobs.packs.uploading import MARKERS
 
 BATCH = 500
-"""Objects that are deleted before it is looked again whether an upload has begun."""
+"""Objects deleted between two checks whether an upload has begun."""
 ABANDONED = timedelta(days=7)
-"""Age from which on a marker of an upload is taken for that of one that was killed and never repeated."""
+"""Age at which an upload's marker counts as left by an upload that was killed and never repeated."""
 
 
 @dataclass(frozen=True, slots=True)
 class Pruned:
-    """What was, or would be, removed: manifests that the catalogue does not name, parts that no manifest names."""
+    """Counts of what was or would be removed: manifests not in the catalogue, parts not in any manifest.
+
+    ``kept_young`` counts parts that are not needed but younger than the grace period.
+    """
 
     manifests: int
     parts: int
@@ -38,20 +41,20 @@ class Pruned:
     dry_run: bool
 
     def as_dict(self) -> dict[str, Any]:
-        """As the JSON that ``--json`` prints."""
+        """The counts as the JSON that ``--json`` prints."""
         return asdict(self)
 
 
 def prune(bucket: Bucket, grace: timedelta, dry_run: bool = False) -> Pruned:
-    """Remove manifests and parts that nothing needs and that are older than a grace time.
+    """Remove manifests and parts that nothing needs and that are older than a grace period.
 
     Args:
         bucket: the store.
-        grace: the age that protects a file; an upload may just have written it.
-        dry_run: count what would be removed, and remove nothing.
+        grace: the age below which a file is kept, because an upload may just have written it.
+        dry_run: whether to count only, and remove nothing.
 
     Raises:
-        ConflictError: an upload runs; nothing is removed.
+        ConflictError: an upload is running; nothing more is removed.
         UnavailableError: a manifest or the catalogue cannot be read; nothing is removed.
     """
     now = datetime.now(UTC)
@@ -89,7 +92,7 @@ def prune(bucket: Bucket, grace: timedelta, dry_run: bool = False) -> Pruned:
 
 
 def rebuild_catalogue(bucket: Bucket) -> Catalogue:
-    """Rewrite the catalogue from the manifests that are there, whatever it was before."""
+    """Rewrite the catalogue from the manifests in the store; its old content is ignored."""
     found: dict[str, list[tuple[datetime, Manifest]]] = {}
     for name, modified in list_manifests(bucket).items():
         manifest = _read(bucket, name)

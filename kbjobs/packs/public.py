@@ -1,4 +1,4 @@
-"""What of a source may be seen by everybody. Addresses lose what was meant for its owner alone."""
+"""The public form of a source's texts and addresses, without anything meant for the owner alone."""
 
 from __future__ import annotations
 
@@ -15,15 +15,15 @@ _SECRET = re.compile(
     r"|sig|signature|sso|token)(?:$|[_.-])|(?:token|apikey|secret|password|sessid|session_?id)$",
     re.IGNORECASE,
 )
-"""Names of parameters that let somebody in."""
+"""Names of query parameters that may grant access."""
 _SESSION = re.compile(r";jsessionid=[^/;]*", re.IGNORECASE)
 _UNQUOTED = re.compile(r"[\x00-\x20\x7f-\x9f\"<>\\^`{|}]")
 
 
 def public_url(url: str) -> str | None:
-    """An address without user, password, fragment, and parameters whose names say that they are secret.
+    """Strip an address of user, password, fragment, and parameters with names of secrets.
 
-    None for one that is not on the web, such as the path of a file, or too long.
+    Returns None if the address is not on the web, such as the path of a file, or is too long.
     """
     try:
         parts = urlsplit(url)
@@ -40,16 +40,16 @@ def public_url(url: str) -> str | None:
 
 
 def public_base(url: str) -> str | None:
-    """A base URL without user, password, query and fragment."""
+    """Strip a base URL of user, password, query and fragment."""
     found = public_url(url)
     return None if found is None else urlsplit(found)._replace(query="").geturl()
 
 
 def public_text(text: str) -> str:
-    """A name or licence on one line, without control characters."""
+    """Put a name or licence on one line, without control characters."""
     return clean_title(text)
 
 
 def public_model(name: str) -> str:
-    """The name of a model; of one that was given by its path, the last part."""
+    """The public name of a model: the last component if the model was given by a path."""
     return name.rstrip("/").rpartition("/")[2] if name.startswith(("/", "~", ".")) else name

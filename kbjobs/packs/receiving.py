@@ -1,4 +1,4 @@
-"""A pack of a store becomes a source of this home: fetched, built, put into place, its collections published."""
+"""Installing a pack from a store or a file: fetch it, build the source, put it into place, publish its collections."""
 
 from __future__ import annotations
 
@@ -60,10 +60,10 @@ def receive(
     """Install a version of the context's source from a store. The caller holds the source's lock.
 
     Args:
-        context: of the job.
+        context: the job's context.
         bucket: the store.
-        version: how its name begins; None for the newest.
-        include_backup: whether the source's files are wanted too.
+        version: the start of the version's name; None for the newest.
+        include_backup: whether to install the source's files too.
         mode: see :func:`kbjobs.packs.installing.install_pack`.
     """
     source = context.source
@@ -80,7 +80,7 @@ def receive(
 
 
 def _find_legacy(bucket: Bucket, source_id: str) -> str | None:
-    """Where in a store the files of a folder of the system before kbjobs lie; None if there are none."""
+    """The prefix of a legacy folder's files in a store; None if there is no such folder."""
     return next(
         (prefix for prefix in (f"{source_id}/", "") if bucket.find(prefix + legacy_import.MANIFEST) is not None), None
     )
@@ -89,7 +89,7 @@ def _find_legacy(bucket: Bucket, source_id: str) -> str | None:
 def _receive_legacy(
     context: Context, bucket: Bucket, prefix: str, include_backup: bool, mode: Mode | None
 ) -> PhaseResult:
-    """Make a pack of such a folder, and install it."""
+    """Build a pack from a legacy folder, and install it."""
     if include_backup:
         raise UsageError(
             "the files of a folder of the former system are not installed",
@@ -119,7 +119,7 @@ def _receive_legacy(
 
 
 def _find_key(context: Context, name: str) -> tuple[str, str] | None:
-    """The name and the key of a model; None if it is not here."""
+    """The name and key of a model; None if this machine does not have it."""
     if online := find_online(name):
         return online.name, online.key
     try:
@@ -145,7 +145,7 @@ def _install(context: Context, pack: Pack, label: str, include_backup: bool, mod
 
 
 def _publish(context: Context) -> None:
-    """Where collections lie on a server, bring them there; the source can be searched already."""
+    """Publish the collections to the Chroma server, if one is configured; the source is searchable already."""
 
     def report(done: int, total: int, message: str = "publishing") -> None:
         context.progress(done, max(total, 1), "records", message, PUBLISH, eta_matters=False)

@@ -1,4 +1,4 @@
-"""The kinds of records in a pack's tables, one a line. docs/reference/pack-format.md describes each field."""
+"""The records in a pack's tables, one per line. docs/reference/pack-format.md describes each field."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ Heading = Annotated[tuple[Annotated[int, Field(ge=0, le=9)], Line], Field(strict
 
 
 class DocumentRecord(Strict):
-    """A document; ``url`` is None where it has no address on the web, ``reader`` the version that read it."""
+    """A document; ``url`` is None if it has no web address, ``reader`` is the version that read it."""
 
     doc_id: Hex32
     path: Key
@@ -27,7 +27,7 @@ class DocumentRecord(Strict):
 
 
 class MetadataRecord(Strict):
-    """What is known of a document whose metadata was read; ``language`` is the one that was decided on."""
+    """The metadata of a document; ``language`` is the language that was decided on."""
 
     doc_id: Hex32
     language: Tag | None
@@ -43,7 +43,7 @@ class MetadataRecord(Strict):
 
 
 class LinkRecord(Strict):
-    """A link of a document: its address on the web, the document of the source it leads to, or both."""
+    """A link of a document: its web address, the source's document that it leads to, or both."""
 
     doc_id: Hex32
     url: Web | None
@@ -62,13 +62,13 @@ class PassageRecord(Strict):
 
 
 class TextRecord(Strict):
-    """Whose vector stands in the same row of the block's other part."""
+    """A text whose vector is in the same row of the block's other part."""
 
     text_hash: Hex32
 
 
 class PackedChunk(Strict):
-    """Where bytes of a file lie: the number of the part in the backup's list of data, and where in it, unpacked."""
+    """A piece of a file: the index of its part in the backup's data, and offset and length in the unpacked part."""
 
     part: Number
     offset: Number
@@ -76,7 +76,7 @@ class PackedChunk(Strict):
 
 
 class FileRecord(Strict):
-    """A file of the backup: its name below the source's folder, and its pieces in order."""
+    """A file of the backup: its path relative to the source's folder, and its pieces in order."""
 
     name: Key
     size: Number

@@ -12,11 +12,11 @@ from kbjobs.packs.parts import SealedPart, is_cut_behind, seal
 
 
 class TableWriter:
-    """Takes the records of a table in their order, and gives its parts as they become full.
+    """Takes the records of a table in order, and yields its parts as they become full.
 
     Args:
-        on_read: called with the bytes of every part before it is sealed; may raise.
-        is_one_part: whether it is not to be cut.
+        on_read: called with the size of every part in bytes before it is sealed; may raise.
+        is_one_part: whether to write the whole table into one part.
     """
 
     def __init__(self, on_read: Callable[[int], None], is_one_part: bool = False) -> None:
@@ -29,11 +29,11 @@ class TableWriter:
 
     @property
     def table(self) -> Table:
-        """What was written."""
+        """The table as written so far."""
         return Table(records=self._records, parts=self._parts)
 
     def add(self, record: Strict) -> Iterator[SealedPart]:
-        """Take a record; gives the part that it fills, where it does."""
+        """Add a record; yields a part if the record completes one."""
         line = dump(record.model_dump())
         if len(line) > MAX_LINE:
             raise UnavailableError(
@@ -47,7 +47,7 @@ class TableWriter:
             yield from self.finish()
 
     def finish(self) -> Iterator[SealedPart]:
-        """The last part, where there is one."""
+        """Yield the last part, if there is one."""
         if self._lines:
             self._on_read(self._size)
             sealed = seal(b"".join(self._lines))

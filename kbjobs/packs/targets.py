@@ -1,4 +1,4 @@
-"""Where a pack is written to: a store, or one file. A pack is there once its manifest is."""
+"""The targets that a pack is written to: a store, or one file. A pack exists once its manifest is written."""
 
 from __future__ import annotations
 
@@ -19,27 +19,27 @@ from kbjobs.system.crashpoints import crash_point
 from kbjobs.system.files import sync_folder
 
 FILE_SUFFIX = ".kbpack"
-"""What a pack in one file is called."""
+"""The suffix of a pack in one file."""
 
 
 class Builder(Protocol):
-    """What gives the parts of a pack, and after all of them its manifest."""
+    """Produces the parts of a pack, and then its manifest."""
 
     def parts(self) -> Iterator[SealedPart]:
-        """Every part, each to be stored before the next is asked for."""
+        """Yield every part; the caller stores each before it takes the next."""
         ...
 
     @property
     def manifest(self) -> Manifest:
-        """The manifest, once all parts were taken."""
+        """The manifest, available after all parts were taken."""
         ...
 
 
 class PackTarget(Protocol):
-    """What takes the parts of a pack, and after all of them its manifest."""
+    """Stores the parts of a pack, and then its manifest."""
 
     def has(self, sealed: SealedPart) -> bool:
-        """Whether a part is there already."""
+        """Whether a part is stored already."""
         ...
 
     def put(self, sealed: SealedPart) -> None:
@@ -47,13 +47,13 @@ class PackTarget(Protocol):
         ...
 
     def publish(self, manifest: Manifest) -> None:
-        """Store the manifest, once all parts are stored for good."""
+        """Store the manifest, after all parts are stored durably."""
         ...
 
 
 @dataclass(frozen=True, slots=True)
 class Written:
-    """A pack that was written: its version; how many different parts it has, and how many had to be stored."""
+    """A written pack: its version, the number of its different parts, and how many of them had to be stored."""
 
     manifest: Manifest
     version: str
@@ -62,7 +62,7 @@ class Written:
     new_bytes: int
 
     def as_dict(self) -> dict[str, Any]:
-        """As the JSON that ``--json`` prints."""
+        """The result as the JSON that ``--json`` prints."""
         return {
             "source": self.manifest.source.id,
             "version": self.version,
@@ -74,7 +74,7 @@ class Written:
 
 
 def write_pack(builder: Builder, target: PackTarget) -> Written:
-    """Write a pack part by part; what is there already is not written again."""
+    """Write a pack part by part; parts that the target has already are not written again."""
     seen: set[str] = set()
     new_parts = new_bytes = 0
     for sealed in builder.parts():
@@ -100,7 +100,7 @@ class StoreTarget:
         self._bucket = bucket
 
     def has(self, sealed: SealedPart) -> bool:
-        """Whether there is an object of that name and size: each is stored whole or not at all."""
+        """Whether there is an object of that name and size; objects are stored completely or not at all."""
         there = self._bucket.find(sealed.part.name)
         return there is not None and there.size == sealed.part.size
 
@@ -115,9 +115,9 @@ class StoreTarget:
 
 
 class FileTarget:
-    """A pack in one file, a tar without compression: the parts, then the manifest. To be used as a context.
+    """A pack in one file, an uncompressed tar of the parts and then the manifest. Use it as a context.
 
-    The same pack is the same file. It is written next to its place, and renamed once it is whole.
+    The same pack gives the same file. It is written under a temporary name, and renamed once it is complete.
     """
 
     def __init__(self, path: Path) -> None:
@@ -133,12 +133,12 @@ class FileTarget:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        with suppress(OSError):  # what is still to be written does not matter any more
+        with suppress(OSError):  # unwritten bytes no longer matter
             self._file.close()
         self._unfinished.unlink(missing_ok=True)
 
     def has(self, sealed: SealedPart) -> bool:
-        """Whether the part is there: never, the file is begun again each time."""
+        """Always False, because the file is written from the start each time."""
         return False
 
     def put(self, sealed: SealedPart) -> None:
@@ -146,7 +146,7 @@ class FileTarget:
         self._append(sealed.part.name, sealed.data)
 
     def publish(self, manifest: Manifest) -> None:
-        """Append the manifest and the end of the archive, and put the file into its place."""
+        """Append the manifest and the end of the archive, and rename the file into place."""
         self._append(MANIFEST, manifest.encode())
         with writing(self._path):
             self._file.write(bytes(2 * tarfile.BLOCKSIZE))

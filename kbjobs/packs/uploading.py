@@ -1,6 +1,6 @@
-"""Sending the pack of a source to a store: parts that are not there, then the manifest, then the catalogue.
+"""Uploading the pack of a source to a store: first missing parts, then the manifest, then the catalogue.
 
-A reader never sees half a pack. A kill sends again at most the parts that were on their way.
+A reader never sees half a pack. After a kill, at most the parts in flight are sent again.
 """
 
 from __future__ import annotations
@@ -27,15 +27,15 @@ from kbjobs.store.ledger import Ledger
 from kbjobs.system.crashpoints import crash_point
 
 AT_ONCE = 6
-"""Parts on their way at the same time: of 20 MiB each they are what a kill sends again, and what is in memory."""
+"""Parts sent at the same time. At up to 20 MiB each, this bounds the memory, and what a kill makes send again."""
 MARKERS = "uploads/"
-"""Where a marker lies while an upload runs: what it counts on is not to be pruned meanwhile."""
+"""The folder of markers. An upload's marker keeps parts that it relies on from being pruned meanwhile."""
 SEND = (0.0, 0.97)
 
 
 @dataclass(slots=True)
 class _Sent:
-    """What an upload has sent and found so far, in parts and bytes."""
+    """The parts and bytes that an upload has sent or found in the store so far."""
 
     new_parts: int = 0
     new_bytes: int = 0
@@ -46,14 +46,14 @@ class _Sent:
 
 
 def upload(context: Context, bucket: Bucket, include_backup: bool, keep: int, dry_run: bool) -> PhaseResult:
-    """Send the context's source to a store.
+    """Upload the context's source to a store.
 
     Args:
-        context: of the job, which need not hold the source's lock: the pack is of one moment.
+        context: the job's context; the job need not hold the source's lock, because the pack is a snapshot.
         bucket: the store.
-        include_backup: whether the source's files go too.
-        keep: how many versions of the source stay in the store.
-        dry_run: count what would be sent, and send nothing.
+        include_backup: whether to send the source's files too.
+        keep: the number of versions of the source to keep in the store.
+        dry_run: whether to count only, and send nothing.
     """
     with PackBuilder(context.source, include_backup, context.check) as builder:
         if dry_run:
@@ -82,7 +82,7 @@ def upload(context: Context, bucket: Bucket, include_backup: bool, keep: int, dr
 
 
 def _send(context: Context, bucket: Bucket, builder: PackBuilder, dry_run: bool) -> _Sent:
-    """Send what is not there, several parts at a time; the builder continues meanwhile."""
+    """Send the missing parts, several at a time, while the builder continues."""
     sent = _Sent()
     running: set[Future[None]] = set()
     with ThreadPoolExecutor(AT_ONCE, "upload") as pool:
@@ -107,7 +107,7 @@ def _send(context: Context, bucket: Bucket, builder: PackBuilder, dry_run: bool)
 
 
 def _wait_for_some(running: set[Future[None]]) -> set[Future[None]]:
-    """Those that still run, once one has ended or a moment has passed; raises what one has raised."""
+    """Wait until one has ended, or half a second; returns those that still run, and raises their errors."""
     done, left = wait(running, timeout=0.5, return_when=FIRST_COMPLETED)
     for future in done:
         future.result()
@@ -137,7 +137,7 @@ def _report(context: Context, builder: PackBuilder, sent: _Sent) -> None:
 
 
 def _check_reused(bucket: Bucket, sent: _Sent) -> None:
-    """Whoever prunes at the same moment may have missed the marker of this upload."""
+    """Raise UnavailableError if a reused part is gone: a prune at the same moment may have missed the marker."""
     gone = [part for part in sent.reused if bucket.find(part.name) is None]
     if gone:
         raise UnavailableError(
@@ -148,7 +148,7 @@ def _check_reused(bucket: Bucket, sent: _Sent) -> None:
 
 @contextmanager
 def _marked(context: Context, bucket: Bucket) -> Iterator[None]:
-    """Leave a marker in the store while an upload runs; one that resumes after a kill takes the same."""
+    """Keep a marker in the store while an upload runs; an upload that resumes after a kill uses the same marker."""
     name = context.checkpoint if isinstance(context.checkpoint, str) else f"{MARKERS}{secrets.token_hex(8)}.json"
     context.save_checkpoint(name)
     started = datetime.now(UTC).isoformat(timespec="seconds")

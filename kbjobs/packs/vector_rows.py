@@ -11,13 +11,13 @@ from numpy.lib import format as npy
 from numpy.typing import NDArray
 
 MAGIC = b"\x93NUMPY\x01\x00"
-"""What an array begins with: magic and version; two bytes with the length of the header follow."""
+"""The start of an array: magic and version. Two bytes with the length of the header follow."""
 MAX_HEADER = 1_024
-"""Most bytes before the numbers: those that are written have 128."""
+"""Most bytes before the numbers; arrays written here have 128."""
 TOLERANCE = 0.01
-"""How far a vector's length may be from 1: the ledger holds them normalised, in float32."""
+"""How far a vector's length may be from 1; the ledger holds normalised vectors in float32."""
 
-# The form in which NumPy writes it. Its own reader compiles the header as Python.
+# The form in which NumPy writes the header. NumPy's own reader parses it as a Python literal.
 _HEADER = re.compile(
     rb"\{'descr': '(?P<kind>[^']{1,20})', 'fortran_order': (?P<order>True|False),"
     rb" 'shape': \((?P<shape>\d{1,19}(?:, ?\d{1,19}){0,9},?)\),? ?\} *\n"
@@ -25,10 +25,10 @@ _HEADER = re.compile(
 
 
 def write_rows(vectors: Sequence[bytes], dimension: int) -> bytes:
-    """An array of vectors (float32, little-endian) as a file.
+    """Encode vectors (float32, little-endian) as an array file.
 
     Raises:
-        ValueError: one is not of that dimension, not of unit length, or not finite.
+        ValueError: a vector does not have that dimension, is not of unit length, or is not finite.
     """
     if any(len(vector) != 4 * dimension for vector in vectors):
         raise ValueError(f"a vector has not {dimension:,} numbers")
@@ -40,18 +40,18 @@ def write_rows(vectors: Sequence[bytes], dimension: int) -> bytes:
 
 
 def read_rows(data: bytes, count: int, dimension: int) -> NDArray[np.float32]:
-    """Read an array of vectors; nothing is allocated for what its header claims.
+    """Read an array of vectors, without allocating memory for a size that its header claims.
 
     Args:
         data: the whole file.
-        count: how many vectors it must hold.
-        dimension: how many numbers a vector must have.
+        count: the number of vectors that it must hold.
+        dimension: the dimension that the vectors must have.
 
     Returns:
         float32 of shape (count, dimension).
 
     Raises:
-        ValueError: it is no such array, or a vector is not of unit length.
+        ValueError: it is not such an array, or a vector is not of unit length.
     """
     if not data.startswith(MAGIC):
         raise ValueError("is no array in version 1.0 of NumPy's format")

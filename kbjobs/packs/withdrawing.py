@@ -1,4 +1,4 @@
-"""Taking a source out of a store: its entry in the catalogue first, then the manifests; parts go when it is pruned."""
+"""Removing a source from a store: first its entry in the catalogue, then its manifests. Pruning removes its parts."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from kbjobs.system.crashpoints import crash_point
 
 
 def withdraw(context: Context, bucket: Bucket) -> None:
-    """Take the context's source out of a store. Where it is not there, nothing is changed."""
+    """Remove the context's source from a store; does nothing if the store does not have it."""
     source_id = context.source.id
 
     def change(catalogue: Catalogue) -> Catalogue:

@@ -1,1 +1,1 @@
-"""One file per job type, and what they share."""
+"""The job types, one file each, and the code they share."""

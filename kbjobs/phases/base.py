@@ -1,6 +1,6 @@
-"""The names that job types of other packages imported here until 0.2; removed in 0.4.
+"""The names that job types of other packages imported from here until 0.2; removed in 0.4.
 
-A type that is declared as it was then still works, with a DeprecationWarning. :mod:`kbjobs.plugins` has what to import.
+A type that is declared in the old way still works, with a DeprecationWarning. New types import :mod:`kbjobs.plugins`.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ _IN_ORDER = ("name", "label", "description", "category", "operation", "params", 
 
 
 def JobType(*values: Any, **fields: Any) -> job_type.JobType[Any]:
-    """A job type that is declared with the fields of 0.2."""
+    """Make a job type from the fields of 0.2."""
     warnings.warn(
         "kbjobs.phases.base is replaced by kbjobs.plugins, where plan takes one PhaseRequest; it is removed in 0.4",
         DeprecationWarning,

@@ -1,7 +1,7 @@
-"""Clear Vectors: remove a source's vector collections; the ledger keeps what they were made of.
+"""Clear Vectors: remove a source's vector collections; the ledger keeps the vectors.
 
-Each collection is renamed, then removed: a kill leaves it in place or gone, and what is left of the renamed one is
-removed by the next run of this type or of an index.
+Each collection is renamed, then removed. A kill leaves it either in place or gone, and the next run of this type or of
+an index removes leftovers.
 """
 
 from __future__ import annotations
@@ -82,7 +82,7 @@ def run(context: Context, params: ClearVectorsParams) -> PhaseResult:
 
 
 def advise(request: PhaseRequest[ClearVectorsParams]) -> list[str]:
-    """Say if there is nothing to clear, and if something that was paid for would be deleted."""
+    """Warn if there is nothing to clear, or if paid vectors would be deleted."""
     source, params = request.source, request.params
     if any(name in INDEXES for name in request.earlier_types):
         return []

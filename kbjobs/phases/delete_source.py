@@ -1,6 +1,6 @@
-"""Delete: remove a source for good: ledger, collections, checkpoints and the files in its folder.
+"""Delete: remove a source for good, with its ledger, collections, checkpoints and the files in its folder.
 
-Files outside the source's folder are never touched, and links are removed without what they lead to.
+Files outside the source's folder are never touched, and links are removed without their targets.
 """
 
 from __future__ import annotations
@@ -40,7 +40,7 @@ class DeleteSourceParams(Params):
 
 
 def plan(request: PhaseRequest[DeleteSourceParams]) -> Plan[DeleteSourceParams]:
-    """Check that the source exists, or what is left of it, that nobody else needs its files, and that it is meant."""
+    """Check that the source or a rest of it exists, that no other source needs its files, and the confirmation."""
     home, params = request.home, request.params
     if request.is_general:
         return Plan(params)
@@ -57,7 +57,7 @@ def plan(request: PhaseRequest[DeleteSourceParams]) -> Plan[DeleteSourceParams]:
 
 
 def _needed(home: Home, settings: Settings, source: SourceFolder) -> tuple[str, ...]:
-    """The credentials for where else the source lies."""
+    """The credentials for Pinecone and the stores that hold the source."""
     if not source.ledger.is_file():
         return ()
     with Ledger(source.ledger) as ledger:
@@ -69,7 +69,7 @@ def _needed(home: Home, settings: Settings, source: SourceFolder) -> tuple[str, 
 
 def _refuse_needed(home: Home, source: SourceFolder) -> None:
     """Raise ConflictError if another source reads files in the folder of this one."""
-    # Of a link, only what is read through it goes.
+    # If the folder is a link, only paths that lead through the link are lost.
     folder = source.path if source.path.is_symlink() else source.path.resolve()
     for other in list_sources(home.sources, lambda source_id, error: None):
         for path in other.paths if other.id != source.id else ():
@@ -96,13 +96,13 @@ def run(context: Context, params: DeleteSourceParams) -> PhaseResult:
     from kbjobs.sources.deletion import delete_source
 
     _check_confirmed(context.source, params)
-    if params.cloud and context.source.ledger.is_file():  # once it is hidden that was done
+    if params.cloud and context.source.ledger.is_file():  # after a kill: if the ledger is hidden already, this was done
         _leave_cloud(context)
     return delete_source(context, params.keep_files, has_left_cloud=params.cloud)
 
 
 def _leave_cloud(context: Context) -> None:
-    """Take the source out of Pinecone and of the stores that its ledger remembers; to do it twice changes nothing."""
+    """Remove the source from Pinecone and from the stores that its ledger records; repeating it changes nothing."""
     from kbjobs.indexing.pinecone_sync import remove_records
     from kbjobs.packs.withdrawing import withdraw
     from kbjobs.vectors.pinecone_index import PineconeIndex

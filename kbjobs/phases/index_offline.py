@@ -1,8 +1,8 @@
 """Index (Offline): make a source searchable with a local model.
 
-One run: enumerate, compare, embed only what is new, commit vectors to the ledger batch by batch, copy
-them into the store, and remove what vanished only at the end. A kill between any two steps repeats at
-most one batch. Resuming is not a mode: a run always continues from what the ledger holds.
+A run lists the documents, compares them with the ledger, embeds only new passages, commits vectors to the ledger batch
+by batch, copies them into the vector store, and removes vanished documents only at the end. A kill repeats at most one
+batch. There is no resume mode: every run continues from the state of the ledger.
 """
 
 from __future__ import annotations
@@ -67,7 +67,7 @@ def plan(request: PhaseRequest[IndexOfflineParams]) -> Plan[IndexOfflineParams]:
 def plan_model(request: PhaseRequest[IndexOfflineParams]) -> Plan[IndexOfflineParams]:
     """Check model and engine, and fill in the model.
 
-    The engine is not filled in: it is no part of the vectors' key, and another setting makes no other job.
+    The engine is not filled in: it is not part of the vectors' key, so another setting does not make another job.
     """
     from kbjobs.embedding.engines import check_engine
     from kbjobs.embedding.model_catalogue import check_model
@@ -81,7 +81,7 @@ def plan_model(request: PhaseRequest[IndexOfflineParams]) -> Plan[IndexOfflinePa
     model = check_model(name, home.models)
     _check_dimension(model.name, model.dimension, params.dimension)
     check_engine(_engine(settings, params.engine), model)
-    # The model is here: a job with --download is the same as one without.
+    # The model is here, so --download makes no difference.
     planned = params.model_copy(
         update={
             "model": model.name,
@@ -102,7 +102,7 @@ def _check_dimension(model: str, dimension: int | None, wanted: int | None) -> N
 
 
 def fill_address(settings: Settings, engine: str | None, given: str | None) -> str | None:
-    """Find the Ray cluster of a job at submit, as its worker may have another environment.
+    """Find the Ray cluster of a job at the submit, because its worker may have another environment.
 
     Args:
         settings: the settings in force.
@@ -130,7 +130,7 @@ def fill_address(settings: Settings, engine: str | None, given: str | None) -> s
 def _plan_absent(
     home: Home, settings: Settings, name: str, params: IndexOfflineParams
 ) -> Plan[IndexOfflineParams] | None:
-    """The plan of a job that fetches its model; None if the model is here."""
+    """The plan of a job that downloads its model; None if the model is here."""
     from kbjobs.embedding.downloadable import check_downloadable
     from kbjobs.embedding.model_catalogue import check_model
 
@@ -148,7 +148,7 @@ def _plan_absent(
 
 
 def _as_parameter(dimension: int | None) -> int | None:
-    """A dimension as the parameter of that name can be; None for one that no model of the settings has."""
+    """The dimension as a value of the parameter; None if the parameter cannot take it."""
     return dimension if dimension in LOCAL_DIMENSIONS else None
 
 
@@ -161,7 +161,7 @@ def _cost(home: Home, older: OlderCut) -> str:
 
 
 def advise(request: PhaseRequest[IndexOfflineParams]) -> list[str]:
-    """Say if there is nothing to embed, or if vectors would be computed twice."""
+    """Warn if there is nothing to embed, or if vectors would be computed twice."""
     params = request.params
     if params.model is None:
         return []
@@ -169,7 +169,7 @@ def advise(request: PhaseRequest[IndexOfflineParams]) -> list[str]:
 
 
 def forecast(request: PhaseRequest[IndexOfflineParams]) -> PhaseForecast:
-    """What would be embedded, estimated from a sample, and how long that takes at the speed measured here."""
+    """Forecast the passages to embed from a sample, and the time at the speed measured on this machine."""
     from kbjobs.content.tokens import HuggingFaceTokens
     from kbjobs.embedding.engines import RAY
     from kbjobs.embedding.identity import model_key, weights_hash
@@ -192,7 +192,7 @@ def forecast(request: PhaseRequest[IndexOfflineParams]) -> PhaseForecast:
     )
     tokens = HuggingFaceTokens(load_tokenizer(model))
     found = forecast_source(home, settings, request.source, TextModel(key, tokens, model.max_tokens), options)
-    # What a cluster will do is not known before.
+    # The speed of a cluster is not known beforehand.
     speed = None if _engine(settings, params.engine) == RAY else measured_speed(home.engines, key)
     seconds = found.tokens / speed if speed else 0.0 if not found.missing else None
     return PhaseForecast(
@@ -228,17 +228,17 @@ def run(context: Context, params: IndexOfflineParams) -> PhaseResult:
 
 
 def fetch_model(context: Context, name: str) -> None:
-    """Fetch the model if it is not here; the rest of the job is shown from its begin afterwards."""
+    """Download the model if it is missing; this does not count in the job's progress."""
     from kbjobs.downloads.model_download import ProgressSpan, ensure_model
 
     ensure_model(context, name, ProgressSpan(0.0, 0.0))
 
 
 def load_engine(context: Context, model: str, engine: str | None, ray_address: str | None) -> Embedder:
-    """Load a model here or on a Ray cluster.
+    """Load a model on this machine or on a Ray cluster.
 
     Args:
-        context: progress, and the request to stop.
+        context: the job's context.
         model: the model's name.
         engine: the job's engine, None for the setting's.
         ray_address: the address of a cluster, None for the setting's.
@@ -256,7 +256,7 @@ def load_engine(context: Context, model: str, engine: str | None, ray_address: s
     engine = _engine(settings, engine)
     if engine != RAY:
         return load_embedder(model, home.models, home.engines, engine)
-    # A job that was queued before the setting was ray has no address yet.
+    # A job that was queued before the setting engine became ray has no address yet.
     return open_cluster(home, settings, model, ray_address or find_address(None, settings), report)
 
 

@@ -1,7 +1,7 @@
 """Index (Online): make a source searchable with a model of the OpenAI API.
 
-The pipeline is that of Index (Offline), but each vector costs money: an answer is in the ledger before it
-counts, and nothing that is there is bought again. A kill loses the answers that are on their way, no more.
+The pipeline is the same as in Index (Offline), but each vector costs money: a reply is committed to the ledger before
+it counts, and vectors in the ledger are not paid for again. A kill loses only the replies in flight.
 """
 
 from __future__ import annotations
@@ -52,7 +52,7 @@ class IndexOnlineParams(IndexParams):
 
 
 def plan(request: PhaseRequest[IndexOnlineParams]) -> Plan[IndexOnlineParams]:
-    """Check source and disk. A dry run asks no API: it needs no key."""
+    """Check source and disk. A dry run calls no API, so it needs no key."""
     params = request.params
     planned = Plan(params, dimension=MODEL.dimension, secrets=() if params.dry_run else None)
     if request.is_general:
@@ -73,14 +73,14 @@ def plan(request: PhaseRequest[IndexOnlineParams]) -> Plan[IndexOnlineParams]:
 
 
 def advise(request: PhaseRequest[IndexOnlineParams]) -> list[str]:
-    """Say if there is nothing to embed, or if vectors would be bought twice."""
+    """Warn if there is nothing to embed, or if vectors would be paid for twice."""
     if request.params.dry_run:
         return []
     return advise_index(request, MODEL.name, request.params.force, Wording("online", "bought again"))
 
 
 def forecast(request: PhaseRequest[IndexOnlineParams]) -> PhaseForecast:
-    """What would be bought, estimated from a sample; --dry-run of the type itself counts it exactly."""
+    """Forecast the passages to embed and their price from a sample; a job with --dry-run counts exactly."""
     from kbjobs.embedding.openai_embedder import PASSAGE_TOKENS
     from kbjobs.embedding.openai_tokens import Cl100kTokens
     from kbjobs.indexing.source_diff import TextModel, forecast_source
@@ -105,7 +105,7 @@ def forecast(request: PhaseRequest[IndexOnlineParams]) -> PhaseForecast:
 
 
 def run(context: Context, params: IndexOnlineParams) -> PhaseResult:
-    """Index the source, or tell what that would buy."""
+    """Index the source, or count what that would cost."""
     if params.dry_run:
         return _count_new(context, params)
     from kbjobs.embedding.openai_batches import BatchClient
@@ -137,7 +137,7 @@ def run(context: Context, params: IndexOnlineParams) -> PhaseResult:
 
 
 def _price(settings: Settings, params: IndexOnlineParams) -> Price:
-    """What is paid for what the job sends."""
+    """The price of the job's tokens."""
     price = Price.read(settings, MODEL.price)
     return price.in_batches() if params.batch_api else price
 

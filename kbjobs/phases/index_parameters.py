@@ -1,4 +1,4 @@
-"""Parameters that the types which index share."""
+"""The parameters that all index types share."""
 
 from __future__ import annotations
 
@@ -9,14 +9,14 @@ from kbjobs.phases.job_type import Params
 
 
 class IndexParams(Params):
-    """How much of a source is indexed."""
+    """The parameters for how much of a source to index."""
 
     limit: int | None = Field(None, ge=1, description="Index at most N documents; remove none.")
     allow_delete: bool = Field(False, description="Continue even if more than 20 % of the source's documents are gone.")
 
 
 class LocalModelParams(Params):
-    """Which model of this machine embeds, and what runs it."""
+    """The parameters for the local model, and for the engine that runs it."""
 
     model: str | None = Field(
         None, description="Local model (default: the setting for the dimension, or the setting model)."

@@ -1,7 +1,7 @@
-"""Install: make a source of a pack from a store. Nothing is embedded: the vectors come with it.
+"""Install: make a source from a pack in a store. Nothing is embedded: the pack contains the vectors.
 
-Parts are fetched into the home first and checked; a kill fetches again at most those that were on their way. The source
-is then built next to the one that is there, and put into its place in one step.
+Parts are first downloaded into the home and checked; after a kill, at most the parts in flight are downloaded again.
+The new source is then built next to an existing one, and replaces it in one step.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from kbjobs.phases.source_checks import check_store
 
 
 class _Params(Params):
-    """All but ``from``, which is a word of Python's own."""
+    """All parameters except ``from``, which is a Python keyword."""
 
     version: str | None = Field(None, description="The version, or its first characters (default: the newest).")
     include_backup: bool = Field(False, description="Install the source's files too, if the pack has them.")
@@ -32,7 +32,7 @@ class _Params(Params):
 
     @property
     def origin(self) -> str | None:
-        """What ``from`` says."""
+        """The value of the parameter ``from``."""
         given: str | None = getattr(self, "from", None)
         return given
 
@@ -71,7 +71,7 @@ def find_origin(home: Home, settings: Settings, where: str | None) -> StoreAddre
     """Find the store that sources are installed from.
 
     Args:
-        home: its own store is used if no other is named.
+        home: the home, whose own store is used if no other is named.
         settings: the settings in force.
         where: the address that the job names, None for the setting's.
     """
@@ -79,7 +79,7 @@ def find_origin(home: Home, settings: Settings, where: str | None) -> StoreAddre
 
 
 def run(context: Context, params: _Params) -> PhaseResult:
-    """Fetch it, and put it into place."""
+    """Fetch the pack, and install it."""
     from contextlib import closing
 
     from kbjobs.packs.receiving import receive, receive_file

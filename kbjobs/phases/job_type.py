@@ -1,4 +1,4 @@
-"""What a job type declares."""
+"""The declaration of a job type."""
 
 from __future__ import annotations
 
@@ -28,15 +28,16 @@ Value = TypeVar("Value")
 
 @dataclass(frozen=True, slots=True)
 class PhaseRequest(Generic[P]):
-    """What a job type is asked about: parameters, in a home, on a source.
+    """The subject of a question to a job type: parameters, in a home, on a source.
 
     Args:
-        home: of the job.
-        settings: those in force.
-        params: as given when the job is planned; as planned when advice or a forecast is asked for.
-        folder: of the job's source, None if it has none.
-        earlier: the types, with their parameters, that run before the phase in the same chain.
-        is_general: only what holds for any source is asked: an earlier phase makes it, or none is named yet.
+        home: the job's home.
+        settings: the settings in force.
+        params: the given parameters when the job is planned; the planned ones for advice and forecasts.
+        folder: the folder of the job's source, None if it has no source.
+        earlier: the types that run before the phase in the same chain, with their parameters.
+        is_general: whether the question is about any source, because an earlier phase makes the source or none is
+            named yet.
     """
 
     home: Home
@@ -59,18 +60,18 @@ class PhaseRequest(Generic[P]):
         return tuple(name for name, _ in self.earlier)
 
     def with_params(self, params: Q) -> PhaseRequest[Q]:
-        """The same question to another type, with its parameters."""
+        """The same request for another type, with its parameters."""
         return PhaseRequest(self.home, self.settings, params, self.folder, self.earlier, self.is_general)
 
     def check_source(self) -> None:
-        """Raise NotFoundError, UnavailableError if the source cannot be used; unless any source is meant."""
+        """Raise NotFoundError or UnavailableError if the source is unusable; does nothing for a general request."""
         if self.folder is not None and not self.is_general:
             self.folder.read()
 
 
 @dataclass(frozen=True, slots=True)
 class Plan(Generic[P]):
-    """A checked submit: the parameters with every default filled in, and what the job works on.
+    """A checked submit: the parameters with every default filled in, the dimension of the vectors, and notes.
 
     ``secrets`` are the credentials needed with these parameters, None for those of the job type.
     """
@@ -82,19 +83,19 @@ class Plan(Generic[P]):
 
 
 def filled(value: Value | None) -> Value:
-    """A parameter that the plan has filled in. Raises UsageError for a job that was queued without a plan."""
+    """Return a parameter that the plan has filled in. Raises UsageError if the job was queued without a plan."""
     if value is None:
         raise UsageError("a parameter of the job was never filled in", "Submit the job again.")
     return value
 
 
 class Advice(str):
-    """Advice that a phase of the type ``add`` before it would make unnecessary."""
+    """A piece of advice that can be followed by putting a phase of type ``add`` before the phase."""
 
     add: str
 
     def __new__(cls, text: str, add: str) -> Advice:
-        """The text, with the type."""
+        """Create the advice from its text and the type of the phase to add."""
         made = super().__new__(cls, text)
         made.add = add
         return made
@@ -102,11 +103,11 @@ class Advice(str):
 
 @dataclass(frozen=True, slots=True)
 class PhaseForecast:
-    """What a phase is expected to do; None is what is not known.
+    """What a phase is expected to do; unknown values are None.
 
-    ``passages`` are those that it works on, of which ``new`` are embedded; ``price_usd`` is at list price; ``steps``
-    are what takes the time, in the ``unit`` of its progress; ``seconds`` if it is known without a measured pace.
-    ``is_exact``: not estimated from a sample. ``note`` is a sentence for people.
+    ``passages`` is the number of passages that it works on, of which ``new`` are embedded; ``price_usd`` is at list
+    price; ``steps`` is the work that takes the time, in the ``unit`` of its progress; ``seconds`` is set if it is known
+    without a measured rate. ``is_exact``: it was counted, not derived from a sample. ``note`` is a sentence for people.
     """
 
     documents: int | None = None
@@ -123,17 +124,17 @@ class PhaseForecast:
 
 @dataclass(frozen=True, slots=True)
 class Target:
-    """What a command takes before its options, and what the job does to it.
+    """The argument that a command takes before its options, and what the job does to it.
 
     Args:
-        needs_source: it is a source. Without it the job may have none.
+        needs_source: the argument is a source. Otherwise the job may have no source.
         makes_source: the source need not exist yet.
-        ends_source: afterwards the source is gone. It may be damaged, the job is alone on it, and the parameter
+        ends_source: the job deletes the source. The source may be damaged, no other job may use it, and the parameter
             ``confirm`` repeats its id.
         takes_file: a file may be named instead of a source, for the parameter ``path``.
         name_source: makes the id of a new source from the path of that file.
-        takes_sources: several sources or none may be named, for the parameter ``sources``; a single one is that of the
-            job.
+        takes_sources: several sources or none may be named, for the parameter ``sources``; a single one becomes the
+            job's source.
         parameter: the parameter that is given instead of a source.
     """
 
@@ -147,14 +148,14 @@ class Target:
 
     @property
     def shown(self) -> str:
-        """What the command takes, for people."""
+        """The argument as help texts show it."""
         if self.parameter:
             return self.parameter.upper()
         return "PATH|SOURCE" if self.takes_file else "[SOURCE…]" if self.takes_sources else "SOURCE"
 
     @property
     def reads_source(self) -> bool:
-        """Whether its source must be whole."""
+        """Whether the source must be readable."""
         return self.needs_source and not self.ends_source
 
 
@@ -163,54 +164,54 @@ NO_SOURCE = Target(needs_source=False)
 
 
 def plan_as_given(request: PhaseRequest[P]) -> Plan[P]:
-    """The plan of a type whose parameters are complete as they are given."""
+    """The default plan: the parameters stay as given."""
     return Plan(request.params)
 
 
 def reach_nothing(request: PhaseRequest[Any]) -> None:
-    """What a type needs that asks for nothing elsewhere."""
+    """The default ``reach``, for a type that needs no service."""
 
 
 def no_advice(request: PhaseRequest[Any]) -> list[str]:
-    """The advice of a type that has none to give."""
+    """The default ``advise``: no advice."""
     return []
 
 
 def no_forecast(request: PhaseRequest[Any]) -> PhaseForecast:
-    """The forecast of a type that cannot say anything beforehand."""
+    """The default ``forecast``: everything is unknown."""
     return PhaseForecast()
 
 
 def no_other_sources(params: Any) -> tuple[str, ...]:
-    """The additional sources of a type that works on none."""
+    """The default ``works_on``: no additional sources."""
     return ()
 
 
 @dataclass(frozen=True, slots=True)
 class JobType(Generic[P]):
-    """Everything that anyone needs to know of a job type, in one object.
+    """Everything about a job type in one object.
 
     Args:
-        name: as ``index_offline``.
-        label: for people, as ``Index (Offline)``.
+        name: the name, such as ``index_offline``.
+        label: the name for people, such as ``Index (Offline)``.
         description: one sentence, shown by ``kbjobs types`` and in the help.
-        category: under which it is listed.
+        category: the heading under which it is listed.
         operation: what the job does, in one word.
-        params: its parameters.
+        params: the class of its parameters.
         run: does the work, in the worker.
-        plan: checks at the submit what the phase will need, and fills in the defaults. Raises a KbjobsError.
-            Must stay light.
-        target: what its command takes.
-        reach: asks at the submit whether what the job needs elsewhere exists. Raises a KbjobsError within seconds if it
-            is known not to; says nothing if nobody answers.
-        advise: what in the state of the source makes the phase pointless or costly. Reads only, and must stay light.
-        forecast: what the phase is expected to do. May take some seconds; writes nothing.
-        works_on: ids of the additional sources that a job with the planned parameters works on.
+        plan: checks the phase's requirements at the submit, and fills in the defaults. Raises a KbjobsError. Must
+            stay light.
+        target: the argument of its command.
+        reach: checks at the submit whether what the job needs at a service exists. Raises a KbjobsError within seconds
+            if it does not; does nothing if the service does not answer.
+        advise: warns if the state of the source makes the phase pointless or costly. Reads only, and must stay light.
+        forecast: forecasts the work of the phase. May take some seconds; writes nothing.
+        works_on: returns the ids of the additional sources that a job with the planned parameters works on.
         weight: its share of a chain's progress.
-        before: types that had better run after it.
-        after: types that had better run before it.
+        before: types that should rather run after it.
+        after: types that should rather run before it.
         conflicts: types that may not follow it; ``*`` for all.
-        can_resume: whether a job can go on from its checkpoint.
+        can_resume: whether a job can resume from its checkpoint.
         secrets: names of the credentials without which it cannot run.
         examples: command lines for its help.
     """
@@ -258,9 +259,9 @@ class JobType(Generic[P]):
         }
 
     def resources(self, source_id: str | None, params: P) -> tuple[str, ...]:
-        """What only one running job may hold at a time: each source it works on.
+        """The resources that only one running job may hold at a time: each source it works on.
 
-        A job over several sources shares only what it writes with one over others: so the type too.
+        Jobs of this type over several sources write the same output, so they also hold the type.
         """
         sources = () if source_id is None else (f"source:{source_id}",)
         others = tuple(f"source:{name}" for name in self.works_on(params))

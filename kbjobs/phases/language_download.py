@@ -1,6 +1,6 @@
-"""Language Download: fetch the packs with which ``kbjobs translate`` translates.
+"""Language Download: fetch the language packs for ``kbjobs translate``.
 
-A kill fetches again at most what was on its way; a pack is renamed into its place when it is whole.
+After a kill, at most the data in flight is fetched again; a pack is renamed into place when it is complete.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from kbjobs.phases.job_type import JobType, Params, PhaseRequest, Plan, Target
 
 
 class _Params(Params):
-    """All but ``from``, which is a word of Python's own."""
+    """All parameters except ``from``, which is a Python keyword."""
 
     code: str = Field(
         min_length=1, description="The language: its code or English name, such as es, Spanish, zh-Hant, Haitian."
@@ -25,7 +25,7 @@ class _Params(Params):
 
     @property
     def source(self) -> str | None:
-        """What ``from`` says."""
+        """The value of the parameter ``from``."""
         given: str | None = getattr(self, "from", None)
         return given
 
@@ -46,7 +46,7 @@ LanguageDownloadParams: type[_Params] = create_model(
 
 
 def plan(request: PhaseRequest[_Params]) -> Plan[_Params]:
-    """Find the codes of the languages. Nothing is asked of the network."""
+    """Find the codes of the languages, without the network."""
     from kbjobs.languages.language_names import check_direction, find_code
 
     params = request.params
@@ -57,7 +57,7 @@ def plan(request: PhaseRequest[_Params]) -> Plan[_Params]:
 
 
 def run(context: Context, params: _Params) -> PhaseResult:
-    """Fetch them."""
+    """Fetch the language packs."""
     from kbjobs.downloads.language_download import download_languages
 
     return download_languages(context, params.code, params.source, params.force)

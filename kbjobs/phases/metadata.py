@@ -1,7 +1,7 @@
-"""Metadata: what is known of each document, without a model.
+"""Metadata: read facts about each document, without a model.
 
-Only what changed is read again. A batch of documents is committed at a time; removal, links and the marks of the
-language filter follow once all are read, each of them the same however often it is done.
+Only changed documents are read again, and committed in batches. Removal, links and the marks of the language filter
+follow after all documents are read; repeating any of these steps gives the same result.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ class MetadataParams(Params):
 
 
 def plan(request: PhaseRequest[MetadataParams]) -> Plan[MetadataParams]:
-    """Check the source's folders and the filter, which is given its usual form."""
+    """Check the source's folders and the language filter, and normalise the filter."""
     params = request.params
     if not request.is_general:
         check_folders(request.source)
@@ -38,7 +38,7 @@ def plan(request: PhaseRequest[MetadataParams]) -> Plan[MetadataParams]:
 
 
 def forecast(request: PhaseRequest[MetadataParams]) -> PhaseForecast:
-    """How many documents there are, and how many have to be read."""
+    """Count the documents, and those that must be read."""
     from kbjobs.scanning.scan_forecast import count_documents
 
     total, changed = count_documents(request.source, request.settings)

@@ -1,4 +1,4 @@
-"""Model Download: bring a local model from the hub into the home, verified, and ready for the fastest engine."""
+"""Model Download: download a local model from the hub, verify it, and prepare it for the fastest engine."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from pydantic import Field
 from kbjobs.context import Context, PhaseResult
 from kbjobs.phases.job_type import JobType, Params, PhaseRequest, Plan, Target
 
-FETCHING = 0.9  # of the phase; the rest is preparing it
+FETCHING = 0.9  # the download's share of the phase; the rest is the preparation
 
 
 class ModelDownloadParams(Params):
@@ -21,7 +21,7 @@ class ModelDownloadParams(Params):
 
 
 def plan(request: PhaseRequest[ModelDownloadParams]) -> Plan[ModelDownloadParams]:
-    """Check the name and the revision, and fill in the name that is known. Nothing is asked of the network."""
+    """Check the name and the revision, and fill in the known name, without the network."""
     from kbjobs.embedding.downloadable import check_downloadable, check_revision
 
     params = request.params
@@ -32,7 +32,7 @@ def plan(request: PhaseRequest[ModelDownloadParams]) -> Plan[ModelDownloadParams
 
 
 def run(context: Context, params: ModelDownloadParams) -> PhaseResult:
-    """Fetch the model, and prepare it."""
+    """Download and prepare the model."""
     from kbjobs.downloads.model_download import ProgressSpan, download_model, result_of
     from kbjobs.embedding.choose import load_embedder
 

@@ -1,4 +1,4 @@
-"""The list of job types, by name: the only one there is. Light, for commands that load no type."""
+"""The only list of job types, by name. Light, for commands that load no type."""
 
 from __future__ import annotations
 
@@ -23,9 +23,9 @@ NAMES: tuple[str, ...] = (
     "model_download",
     "language_download",
 )
-# Not for people: what the API makes jobs of.
+# Types that only the Python API uses.
 INTERNAL: tuple[str, ...] = ("python_function",)
-# Names of former versions, wherever a type is read. The first of two is meant by the dimensions of local models.
+# Old names, accepted wherever a type is read. Of two types, the first is for the dimensions of local models.
 LEGACY: dict[str, tuple[str, ...]] = {
     "index": ("index_offline", "index_online"),
     "reindex": ("reindex_offline", "reindex_online"),
@@ -35,20 +35,20 @@ LEGACY: dict[str, tuple[str, ...]] = {
 
 
 def known_names(name: str) -> tuple[str, ...]:
-    """The names that a name, old or new, stands for where jobs are listed: those of today, and itself."""
+    """The names that an old or current name matches when jobs are listed: the current names, and itself."""
     wanted = name.replace("-", "_")
     return tuple(dict.fromkeys((*LEGACY.get(wanted, ()), wanted)))
 
 
 def stands_for_two(name: str) -> bool:
-    """Whether a name is a former one that a dimension must tell apart."""
+    """Whether a name is an old one for two types, which the dimension tells apart."""
     return len(LEGACY.get(name.replace("-", "_"), ())) > 1
 
 
 def resolve_name(name: str, dimension: object = None) -> str:
-    """The name of today, with underscores.
+    """The current name, with underscores.
 
-    Raises UsageError for a former name that stands for two, where no dimension tells which.
+    Raises UsageError if an old name stands for two types, and no dimension tells which.
     """
     wanted = name.replace("-", "_")
     choices = LEGACY.get(wanted, (wanted,))

@@ -1,6 +1,6 @@
-"""Pinecone: make a namespace of a Pinecone index equal to the vectors of Index (Online) in a source's ledger.
+"""Pinecone: sync the vectors of Index (Online) in a source's ledger to a Pinecone namespace.
 
-Only what differs is sent. A kill sends again at most what was on its way; to send it twice changes nothing.
+Only differences are sent. After a kill, at most the requests in flight are sent again, which changes nothing.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ Given = TypeVar("Given", bound="PineconeParams")
 
 
 class PineconeParams(Params):
-    """Where a source is sent to."""
+    """The parameters that name the Pinecone target."""
 
     namespace: str | None = Field(
         None,
@@ -63,14 +63,14 @@ def plan(request: PhaseRequest[Given]) -> Plan[Given]:
 
 
 def reach(request: PhaseRequest[PineconeSyncParams]) -> None:
-    """Refuse an index that does not exist and is not to be created, if that can be asked from here."""
+    """Refuse a missing index that will not be created, if the service can be asked."""
     key, params = find_secret(request.home, PINECONE_KEY), request.params
     if key and not params.create_index and not params.dry_run:
         refuse_missing_index(key, read_target(request.settings, "any").index)
 
 
 def count(context: Context, params: PineconeParams) -> PhaseResult:
-    """Say what would be sent."""
+    """Count what would be sent."""
     from kbjobs.indexing.pinecone_sync import forecast_sync
 
     with closing(_open(context, params)) as index:
@@ -78,7 +78,7 @@ def count(context: Context, params: PineconeParams) -> PhaseResult:
 
 
 def run(context: Context, params: PineconeSyncParams) -> PhaseResult:
-    """Send what differs, or say what would be sent."""
+    """Send the differences, or count what would be sent."""
     if params.dry_run:
         return count(context, params)
     from kbjobs.indexing.pinecone_sync import SyncOptions, sync

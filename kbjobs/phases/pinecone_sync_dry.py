@@ -1,4 +1,4 @@
-"""Pinecone (Dry): the dry run of Pinecone under a name of its own; nothing is written."""
+"""Pinecone (Dry): the dry run of Pinecone as a separate job type; nothing is written."""
 
 from __future__ import annotations
 

@@ -1,6 +1,6 @@
-"""A Python function as a phase: named so that a worker can import it, called with what it accepts.
+"""A Python function as a phase: named so that a worker can import it, and called with the callbacks it accepts.
 
-Not in the list of job types: :meth:`kbjobs.services.jobs.JobManager.submit` queues it where it is given a function.
+It is not in the list of job types: :meth:`kbjobs.services.jobs.JobManager.submit` queues it if given a function.
 """
 
 from __future__ import annotations
@@ -21,12 +21,12 @@ from kbjobs.context import Context, PhaseResult
 from kbjobs.errors import JobCancelled, MissingRequirementError, UsageError
 from kbjobs.phases.job_type import NO_SOURCE, JobType, Params
 
-PERCENT_STEPS = 1000  # the units in which a percentage is passed on
-MESSAGE_LIMIT = 500  # characters of a message that are kept
+PERCENT_STEPS = 1000  # the number of units that a percentage is converted to
+MESSAGE_LIMIT = 500  # most characters of a message that are kept
 
 
 class FunctionParams(Params):
-    """Where a function is found, and what it is called with."""
+    """The name of a function, and its arguments."""
 
     function: str = Field(description="module:name, as in an entry point.")
     args: list[Any] = Field(default=[], description="Positional arguments: JSON values.")
@@ -43,7 +43,7 @@ def describe_function(func: Callable[..., Any], args: Sequence[Any], kwargs: Map
         kwargs: keyword arguments, JSON values.
 
     Raises:
-        UsageError: a worker could not import the function, or an argument is no JSON value.
+        UsageError: a worker could not import the function, or an argument is not a JSON value.
     """
     name = getattr(func, "__qualname__", "")
     module = getattr(func, "__module__", "") or ""
@@ -78,10 +78,10 @@ def describe_function(func: Callable[..., Any], args: Sequence[Any], kwargs: Map
 
 
 def find_function(params: FunctionParams) -> Callable[..., Any]:
-    """Import the function. Raises MissingRequirementError if it is not there."""
+    """Import the function. Raises MissingRequirementError if that fails."""
     for folder in params.sys_path:
         if folder not in sys.path:
-            sys.path.append(folder)  # behind our own: what lies there takes no module's place
+            sys.path.append(folder)  # at the end, so that it shadows no module
     module, _, name = params.function.partition(":")
     try:
         found: Any = import_module(module)
@@ -98,7 +98,7 @@ def find_function(params: FunctionParams) -> Callable[..., Any]:
 
 
 class FunctionCall:
-    """One call of a function with ``progress_callback`` and ``cancel_checker`` where it accepts them."""
+    """One call of a function, with ``progress_callback`` and ``cancel_checker`` if it accepts them."""
 
     def __init__(self, context: Context, func: Callable[..., Any]) -> None:
         self._context = context
@@ -113,22 +113,22 @@ class FunctionCall:
             self._extra["cancel_checker"] = self.cancel_checker
 
     def run(self, args: Sequence[Any], kwargs: Mapping[str, Any]) -> dict[str, Any]:
-        """Call it; returns its result as JSON. Raises JobCancelled where it stopped because it was told to."""
+        """Call the function; returns its result as JSON. Raises JobCancelled if it was told to stop."""
         result = self._func(*args, **{**self._extra, **kwargs})
         if self._was_stopped:
             raise JobCancelled("stopped at a checkpoint")
         return as_result(result)
 
     def cancel_checker(self) -> bool:
-        """Whether the function is to stop."""
+        """Whether the function should stop."""
         stopping = self._context.is_stopping()
         self._was_stopped = self._was_stopped or stopping
         return stopping
 
     def progress_callback(self, *reported: Any, **named: Any) -> None:
-        """Take ``(percent)``, ``(percent, message)`` or ``(current, total, message)``, by place or by name.
+        """Take ``(percent)``, ``(percent, message)`` or ``(current, total, message)``, by position or by name.
 
-        Ends a function that cannot ask whether to stop, by raising JobCancelled.
+        If the function does not accept ``cancel_checker``, this raises JobCancelled to stop it.
         """
         message = ""
         numbers = [*reported, *(named[name] for name in ("percent", "current", "total", "message") if name in named)]
@@ -153,10 +153,10 @@ def _as_number(value: Any) -> float:
 
 
 def _accepted_names(func: Callable[..., Any]) -> set[str] | None:
-    """The names of its parameters; None if it takes any."""
+    """The names of a function's parameters; None if it accepts any name."""
     try:
         parameters = inspect.signature(func).parameters.values()
-    except (TypeError, ValueError):  # a function of C that does not tell
+    except (TypeError, ValueError):  # a C function without a signature
         return set()
     if any(parameter.kind is inspect.Parameter.VAR_KEYWORD for parameter in parameters):
         return None
@@ -168,7 +168,7 @@ def _accepted_names(func: Callable[..., Any]) -> set[str] | None:
 
 
 def as_result(value: Any) -> dict[str, Any]:
-    """A function's result as JSON: of a dict, a dataclass, what has ``to_dict()``, or any other JSON value."""
+    """Turn a function's result (a dict, a dataclass, an object with ``to_dict()``, or any JSON value) into JSON."""
     if hasattr(value, "to_dict") and not isinstance(value, type):
         value = value.to_dict()
     elif dataclasses.is_dataclass(value) and not isinstance(value, type):

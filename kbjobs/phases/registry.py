@@ -1,4 +1,4 @@
-"""Finding a job type by its name: those of kbjobs, then those of other packages (entry points)."""
+"""Finding a job type by its name, first among those of kbjobs, then among those of other packages (entry points)."""
 
 from __future__ import annotations
 
@@ -21,13 +21,13 @@ log = logging.getLogger(__name__)
 
 
 class BrokenJobTypeError(KbjobsError):
-    """A job type of another package cannot be loaded, or is none."""
+    """A job type of another package cannot be loaded, or is not a job type."""
 
 
 def job_type(name: str, dimension: object = None) -> JobType[Any]:
-    """The job type of that name, with dashes or underscores, or of that former name; raises UsageError.
+    """Load a job type by its current or old name, with dashes or underscores; raises UsageError.
 
-    ``dimension`` tells which is meant by a former name that stands for two.
+    ``dimension`` decides if an old name stands for two types.
     """
     wanted = resolve_name(name, dimension)
     if wanted in NAMES or wanted in INTERNAL:
@@ -42,12 +42,12 @@ def job_type(name: str, dimension: object = None) -> JobType[Any]:
 
 
 def is_taken(name: str) -> bool:
-    """Whether a name, of today or former, is that of a job type; loads none."""
+    """Whether a current or old name belongs to a job type; loads no type."""
     return name in NAMES or name in INTERNAL or name in LEGACY or name in _entry_points()
 
 
 def job_types() -> list[JobType[Any]]:
-    """All job types; one of another package that cannot be loaded is left out with a warning."""
+    """Load all job types; types of other packages that cannot be loaded are left out with a warning."""
     found = [job_type(name) for name in NAMES]
     for point in _entry_points().values():
         try:
@@ -58,20 +58,20 @@ def job_types() -> list[JobType[Any]]:
 
 
 def _entry_points() -> dict[str, EntryPoint]:
-    """Those of other packages, by name; a name of kbjobs itself cannot be taken."""
+    """The entry points of other packages by name; they cannot take a name of kbjobs itself."""
     return _find_entry_points(tuple((path, _changed_at(path)) for path in sys.path))
 
 
 @lru_cache(maxsize=1)
 def _find_entry_points(places: tuple[tuple[str, int], ...]) -> dict[str, EntryPoint]:
-    """The same: looked for again once ``places``, where packages are, have changed. A look reads a file a package."""
+    """The same, cached until one of ``places``, the folders of packages, changes: a search reads a file per package."""
     return {
         point.name: point for point in entry_points(group=ENTRY_POINT_GROUP) if point.name not in (*NAMES, *INTERNAL)
     }
 
 
 def _changed_at(path: str) -> int:
-    """When something was put into a folder, or taken out of it, in ns; 0 if there is none."""
+    """When an entry was last added to a folder or removed from it, in ns; 0 if there is no such folder."""
     try:
         return Path(path).stat().st_mtime_ns
     except OSError:

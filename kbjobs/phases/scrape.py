@@ -1,6 +1,6 @@
-"""Scrape: a site or a wiki becomes a source, politely; again, it is brought up to date.
+"""Scrape: turn a site or a wiki into a source, politely; a later run brings it up to date.
 
-What is fetched and what waits lies in the source's frontier: a stop at any moment costs the fetches in flight.
+The source's frontier records fetched and queued addresses, so a stop at any time costs only the fetches in flight.
 """
 
 from __future__ import annotations
@@ -48,11 +48,11 @@ DEFAULTS = {
     "page_limit": 100, "max_depth": 3, "request_delay": 0.5, "follow_links": True, "include_assets": False,
     "allow_subdomains": False, "wiki": True,
 }  # fmt: skip
-"""Of a source that was not scraped yet; later they are what they were."""
+"""The defaults for a source that was not scraped yet; later, parameters default to those of the last scrape."""
 
 
 def plan(request: PhaseRequest[ScrapeParams]) -> Plan[ScrapeParams]:
-    """Check the addresses and the patterns; what is not given is what it was before."""
+    """Check the addresses and the patterns; missing parameters are taken from the last scrape."""
     from kbjobs.scraping.site_scope import check_patterns, normalise
 
     if request.is_general:
@@ -85,7 +85,7 @@ def plan(request: PhaseRequest[ScrapeParams]) -> Plan[ScrapeParams]:
 
 
 def forecast(request: PhaseRequest[ScrapeParams]) -> PhaseForecast:
-    """At most so many pages, one after the other with the delay between: what the site answers is not known."""
+    """Forecast the page limit with a delay after each page, since the site's own pages are not known."""
     chosen = {**DEFAULTS, **request.params.model_dump(exclude_none=True)}
     pages = chosen["page_limit"]
     seconds = pages * chosen["request_delay"]

@@ -1,4 +1,4 @@
-"""What several job types look at before they are queued: folders, disk, what the ledger holds. Light."""
+"""Checks that several job types make before they are queued: folders, disk, contents of the ledger. Light."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ MIN_FREE_BYTES = 64 * 1024 * 1024
 
 
 def check_folders(source: SourceFolder) -> None:
-    """Raise NotFoundError if a folder of the source is not there."""
+    """Raise NotFoundError if a folder of the source is missing."""
     for root in source.find_missing():
         raise NotFoundError(
             f"{root}, a folder of source {source.id!r}, is not there",
@@ -40,15 +40,15 @@ def check_disk(home: Home, source: SourceFolder, recut: str | None = None) -> No
     """Check that the disk has room for what a job writes.
 
     Args:
-        home: named in the error.
+        home: the home, named in the error.
         source: the source that the job works on.
-        recut: the model whose passages are all cut and embedded again, which keeps old and new ones; None if none is.
+        recut: the model whose passages are all cut and embedded again, which needs room for old and new ones, if any.
 
     Raises:
         UnavailableError: there is too little room.
     """
     free = shutil.disk_usage(source.path).free
-    # The live collection is changed in a copy.
+    # Changes are made in a copy of the live collection.
     needed = MIN_FREE_BYTES + sum(file.stat().st_size for file in source.vectors.rglob("*") if file.is_file())
     if recut is not None:
         needed += source.ledger.stat().st_size
@@ -60,20 +60,20 @@ def check_disk(home: Home, source: SourceFolder, recut: str | None = None) -> No
 
 
 def check_store(home: Home, settings: Settings) -> None:
-    """Raise UsageError if the settings name a Chroma server that cannot be one. It need not answer now."""
+    """Raise UsageError if the settings name an invalid Chroma server. It need not answer now."""
     from kbjobs.vectors.chroma_address import read_address
 
     read_address(home, settings)
 
 
 def find_older(source: SourceFolder, model: str) -> OlderCut | None:
-    """What of a model an older version has cut; None if nothing, or nothing can be read of it."""
+    """The passages that an older version has cut for a model; None if there are none, or the ledger is unreadable."""
     if not source.ledger.exists():
         return None
     try:
         with Ledger(source.ledger) as ledger:
             return find_older_cut(ledger, model, CUTTING_VERSION)
-    except KbjobsError:  # the job itself will say what is wrong with it
+    except KbjobsError:  # the job itself will report the error
         return None
 
 
@@ -82,8 +82,8 @@ def format_recut(source: SourceFolder, older: OlderCut, cost: str) -> str:
 
     Args:
         source: the source.
-        older: what an older version has cut.
-        cost: what it costs, for people.
+        older: the passages that an older version has cut.
+        cost: the cost, for people.
     """
     return (
         f"The passages of {source.id} were cut by an older version; this job cuts its"
@@ -92,7 +92,7 @@ def format_recut(source: SourceFolder, older: OlderCut, cost: str) -> str:
 
 
 def has_metadata(source: SourceFolder, earlier: Sequence[str] = ()) -> bool:
-    """Whether the source's metadata was read, or will have been by the types that run ``earlier`` in the chain."""
+    """Whether the source's metadata was read, or will be read by types that run ``earlier`` in the chain."""
     if "metadata" in earlier:
         return True
     if not source.ledger.exists():
@@ -102,7 +102,7 @@ def has_metadata(source: SourceFolder, earlier: Sequence[str] = ()) -> bool:
 
 
 def advise_metadata(source: SourceFolder, earlier: Sequence[str]) -> list[str]:
-    """What an index type says of a source without metadata."""
+    """The advice of an index type for a source without metadata."""
     try:
         if has_metadata(source, earlier):
             return []
@@ -113,20 +113,20 @@ def advise_metadata(source: SourceFolder, earlier: Sequence[str]) -> list[str]:
 
 @dataclass(frozen=True, slots=True)
 class Wording:
-    """What the vectors of an index type are called, and what ``--force`` does to them."""
+    """The words for the vectors of an index type, and for what ``--force`` does to them."""
 
     kind: Literal["local", "online"]
     again: Literal["computed again", "bought again"]
 
 
 def advise_index(request: PhaseRequest[Any], model: str, force: bool, wording: Wording) -> list[str]:
-    """What makes an index job pointless or costly: vectors that are there already.
+    """Warn if existing vectors make an index job pointless or costly.
 
     Args:
         request: the planned phase.
-        model: name of the model.
+        model: the model's name.
         force: whether the job embeds everything again.
-        wording: of the type.
+        wording: the words of the type.
     """
     source, earlier = request.source, request.earlier_types
     kind, again = wording.kind, wording.again
@@ -147,7 +147,7 @@ def advise_index(request: PhaseRequest[Any], model: str, force: bool, wording: W
 
 
 def purges(earlier: Sequence[tuple[str, Params]], dimension: int) -> bool:
-    """Whether a type that runs earlier takes the vectors of a dimension out of the ledger."""
+    """Whether an earlier phase deletes the vectors of a dimension from the ledger."""
     for name, params in earlier:
         values = params.model_dump()
         if name == "clear_vectors" and values["purge"] and values["dimension"] in (None, dimension):
@@ -156,7 +156,7 @@ def purges(earlier: Sequence[tuple[str, Params]], dimension: int) -> bool:
 
 
 def _count(source: SourceFolder, model: str) -> tuple[int, int]:
-    """How many different passages the source has, cut for the model, and how many of them have their vectors."""
+    """The number of different passages that are cut for the model, and the number of those with a vector."""
     if not source.ledger.exists():
         return 0, 0
     try:
@@ -166,5 +166,5 @@ def _count(source: SourceFolder, model: str) -> tuple[int, int]:
                 return 0, 0
             passages = ledger.count_texts(found[-1].profile)
             return passages, passages - len(ledger.missing_texts(found[-1].id, found[-1].profile))
-    except KbjobsError:  # the job itself will say what is wrong with it
+    except KbjobsError:  # the job itself will report the error
         return 0, 0

@@ -1,6 +1,6 @@
-"""Suggest Tags: what a source is about, by a vocabulary of tags and by its own terms.
+"""Suggest Tags: suggest what a source is about, from a vocabulary of tags and from the source's own terms.
 
-Everything is computed before the one write of the manifest, so that a kill leaves the old suggestions or the new ones.
+Everything is computed before the manifest is written once, so that a kill leaves the old suggestions or the new ones.
 """
 
 from __future__ import annotations
@@ -40,7 +40,7 @@ class SuggestTagsParams(Params):
 def plan(request: PhaseRequest[SuggestTagsParams]) -> Plan[SuggestTagsParams]:
     """Check source, provider, vocabulary, price, local model and engine, and fill in the model.
 
-    With a provider that is asked the local model only matters where it steps in: it may be missing.
+    With an online provider, the local model may be missing, unless it is the fallback.
     """
     from kbjobs.tagging.limits import max_tokens
     from kbjobs.tagging.vocabulary import load_vocabulary
@@ -52,7 +52,7 @@ def plan(request: PhaseRequest[SuggestTagsParams]) -> Plan[SuggestTagsParams]:
     vocabulary = load_vocabulary(home, settings)
     is_online = provider == "openai"
     model = _find_model(home, settings, params, may_be_missing=is_online and not params.fallback)
-    # "local" stays at its default where that means the same: so an older version has queued the same job.
+    # "local" becomes the default if that means the same, so that the job equals one queued by an older version.
     chosen = None if provider == wanted == "local" else provider
     planned = params.model_copy(update={"model": model, "provider": chosen})
     if not is_online:
@@ -84,7 +84,7 @@ def _find_model(home: Home, settings: Settings, params: SuggestTagsParams, may_b
 
 
 def forecast(request: PhaseRequest[SuggestTagsParams]) -> PhaseForecast:
-    """What a provider that is asked is sent at most, and its price."""
+    """Forecast the most tokens for an online provider, and their price."""
     from kbjobs.tagging.limits import max_tokens
     from kbjobs.tagging.vocabulary import load_vocabulary
 
@@ -110,7 +110,7 @@ def run(context: Context, params: SuggestTagsParams) -> PhaseResult:
 
 
 def advise(request: PhaseRequest[SuggestTagsParams]) -> list[str]:
-    """Say if there is nothing to judge by, or nothing new."""
+    """Warn if there is nothing to judge by, or nothing new."""
     from kbjobs.phases.source_checks import has_metadata
     from kbjobs.store.ledger import Ledger
     from kbjobs.tagging.suggestion_state import current_state, is_current

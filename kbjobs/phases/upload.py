@@ -1,7 +1,7 @@
 """Upload: send the pack of a source to a store, for others or for another machine.
 
-Parts are named by their content: what the store has is not sent again, and a kill sends again at most those that were
-on their way. The manifest and the catalogue follow last, so that nobody sees half a pack.
+Parts are named by their content: parts in the store are not sent again, and after a kill at most those in flight are.
+The manifest and the catalogue follow last, so that nobody sees half a pack.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ class UploadParams(Params):
 
 
 def plan(request: PhaseRequest[UploadParams]) -> Plan[UploadParams]:
-    """Check that there is something to pack, and fill in the store; say which credentials it needs."""
+    """Check that there is something to pack, fill in the store, and list the credentials that it needs."""
     home, settings, params = request.home, request.settings, request.params
     request.check_source()
     if not request.is_general and not request.source.ledger.exists():
@@ -50,7 +50,7 @@ def find_target(home: Home, settings: Settings, to: str | None) -> StoreAddress:
     """Find the store that packs are uploaded to.
 
     Args:
-        home: its own store is used if no other is named.
+        home: the home, whose own store is used if no other is named.
         settings: the settings in force.
         to: the address that the job names, None for the setting's.
 
@@ -64,7 +64,7 @@ def find_target(home: Home, settings: Settings, to: str | None) -> StoreAddress:
 
 
 def run(context: Context, params: UploadParams) -> PhaseResult:
-    """Send it."""
+    """Send the pack."""
     from contextlib import closing
 
     from kbjobs.packs.uploading import upload

@@ -1,6 +1,6 @@
-"""Visualize: a map of sources, on which documents that are about the same lie near each other.
+"""Visualize: draw a map of sources, on which documents on similar subjects are close to each other.
 
-The files are written next to it and renamed: a kill leaves the old map or the new one.
+The files are written under temporary names and renamed, so that a kill leaves the old map or the new one.
 """
 
 from __future__ import annotations
@@ -53,7 +53,7 @@ def plan(request: PhaseRequest[VisualisationParams]) -> Plan[VisualisationParams
 
 
 def _find_sources(request: PhaseRequest[VisualisationParams]) -> list[str] | None:
-    """The sources of the map in addition to that of the job; None if there are none."""
+    """The sources of the map in addition to the job's own; None if there are none."""
     home, source, params = request.home, request.folder, request.params
     if source is not None:
         source.read()
@@ -87,19 +87,19 @@ def list_worked_on(params: VisualisationParams) -> tuple[str, ...]:
 
 
 def run(context: Context, params: VisualisationParams) -> PhaseResult:
-    """Draw it."""
+    """Draw the map."""
     from kbjobs.maps.drawing import MapRequest, draw_map
 
     own = () if context.folder is None else (context.folder.id,)
     sources = (*own, *list_worked_on(params))
     if params.all_sources:
-        sources = tuple(sorted(sources))  # the same map, whichever source the job is on
+        sources = tuple(sorted(sources))  # gives the same map, whichever source the job is on
     is_of_one = bool(own) and not params.all_sources
     return draw_map(context, MapRequest(sources, is_of_one, params.method, params.dimension))
 
 
 def advise(request: PhaseRequest[VisualisationParams]) -> list[str]:
-    """Say if there are no vectors to draw by."""
+    """Warn if there are no vectors to draw from."""
     from kbjobs.store.ledger import Ledger
 
     source, params = request.source, request.params

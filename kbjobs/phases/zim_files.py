@@ -1,4 +1,4 @@
-"""What the types that take a ZIM file look at before they are queued. Light: libzim is asked by the job."""
+"""Checks of ZIM files before a job is queued. Light: only the job itself uses libzim."""
 
 from __future__ import annotations
 
@@ -16,7 +16,10 @@ PART = re.compile(r"\.zim(?:[a-z]{2})?\Z", re.IGNORECASE)
 
 
 def check_zim(path: str) -> Path:
-    """The path, absolute. Raises NotFoundError if there is no such file, UsageError if it is no ZIM file."""
+    """Check a ZIM file, and return its absolute path, or the path of its first part.
+
+    Raises NotFoundError if there is no such file, UsageError if it is not a ZIM file.
+    """
     file = Path(path).expanduser().absolute()
     parts = sorted(file.parent.glob(f"{file.name}[a-z][a-z]")) if not file.exists() and file.parent.is_dir() else []
     if not file.exists() and not parts:
@@ -47,7 +50,7 @@ def zims_of(source: SourceFolder) -> list[Path]:
 
 
 def name_source(path: str) -> str:
-    """An id for the source of a file: its name without the ending, as far as an id may have its characters."""
+    """Make a source id from a file's name without its suffix; other characters than an id may have become ``-``."""
     stem = PART.sub("", Path(path).name).lower()
     name = re.sub(r"[^a-z0-9._-]+", "-", stem).strip("._-")[:63].strip("._-")
     if not is_source_id(name):

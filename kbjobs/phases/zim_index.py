@@ -1,7 +1,7 @@
-"""Index ZIM: a ZIM file becomes a source, with metadata and vectors, in one pass over the file.
+"""Index ZIM: turn a ZIM file into a source with metadata and vectors, in one pass over the file.
 
-What the file holds is read in the order in which it lies there and committed batch by batch; the embedding follows. A
-newer file of that name is read again, and only what says something new is embedded.
+Entries are read in the order of the file and committed batch by batch; the embedding follows. A newer file of the same
+name is read again, and only new texts are embedded.
 """
 
 from __future__ import annotations
@@ -66,7 +66,7 @@ def plan(request: PhaseRequest[ZimIndexParams]) -> Plan[ZimIndexParams]:
 
 
 def _find_file(source: SourceFolder, given: str | None) -> Path:
-    """The ZIM file of a source, or the one that is to become it."""
+    """The ZIM file of a source, or the file for a new source."""
     there = source.manifest.exists()
     if given is None:
         if not there or not (files := zims_of(source)):
@@ -85,7 +85,7 @@ def _find_file(source: SourceFolder, given: str | None) -> Path:
 
 
 def _local_request(request: PhaseRequest[ZimIndexParams]) -> PhaseRequest[index_offline.IndexOfflineParams]:
-    """The same request of index_offline: one model of this machine is checked and forecast like another."""
+    """The same request for index_offline, which checks and forecasts local models."""
     shared = request.params.model_dump(include=set(index_offline.IndexOfflineParams.model_fields))
     return request.with_params(index_offline.IndexOfflineParams.model_validate(shared))
 
@@ -96,7 +96,7 @@ def _online_request(request: PhaseRequest[ZimIndexParams]) -> PhaseRequest[index
 
 
 def advise(request: PhaseRequest[ZimIndexParams]) -> list[str]:
-    """Say if there is nothing to embed; the metadata comes with the same pass."""
+    """Warn if there is nothing to embed; the same pass reads the metadata."""
     if not request.source.ledger.exists():
         return []
     after_metadata = replace(request, earlier=(*request.earlier, ("metadata", request.params)))
@@ -106,7 +106,7 @@ def advise(request: PhaseRequest[ZimIndexParams]) -> list[str]:
 
 
 def forecast(request: PhaseRequest[ZimIndexParams]) -> PhaseForecast:
-    """What would be embedded of a source that was indexed before; of a new file only how many pages it has."""
+    """Forecast the passages to embed of a source that was indexed before; for a new file, only its number of pages."""
     from kbjobs.content.zim import ZimError, ZimFile
 
     if request.source.ledger.exists():
@@ -122,7 +122,7 @@ def forecast(request: PhaseRequest[ZimIndexParams]) -> PhaseForecast:
 
 
 def run(context: Context, params: ZimIndexParams) -> PhaseResult:
-    """Register the file where it is not a source yet, and index it."""
+    """Register the file if it is not a source yet, and index it."""
     from kbjobs.content.zim import ZimError, ZimFile
     from kbjobs.embedding.openai_batches import BatchClient
     from kbjobs.indexing.batch_jobs import Batching
@@ -146,7 +146,7 @@ def run(context: Context, params: ZimIndexParams) -> PhaseResult:
         options = IndexOptions(limit=params.limit, allow_delete=params.allow_delete, keeps_cut=params.online)
         batching = None
         if params.online:
-            # What index-online --batch-api has sent for this source is taken, and not bought again.
+            # Results of batches that index-online --batch-api has sent for this source are used, not paid for again.
             batching = Batching(lambda: BatchClient(TEXT_EMBEDDING_3_SMALL, context.secret(OPENAI_KEY)), False)
         result = run_index(context, embedder, options, Describing(params.language_filter), batching)
     if params.online:
@@ -171,7 +171,7 @@ def _load(context: Context, params: ZimIndexParams) -> Embedder:
 
 
 def _register(source: SourceFolder, path: str, header: ZimHeader) -> None:
-    """Write the manifest of a new source; of one that is there only what it does not say yet."""
+    """Write the manifest of a new source; in an existing manifest, set only missing values."""
     if not source.manifest.exists():
         source.write(Source(source.id, (path,), header.title, header.license, "", now_text()))
     found = {

@@ -1,4 +1,4 @@
-"""Inspect ZIM: what is in a ZIM file, what of it can be indexed, and how."""
+"""Inspect ZIM: show what a ZIM file contains, and how much of it can be indexed."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ def plan(request: PhaseRequest[ZimInspectParams]) -> Plan[ZimInspectParams]:
 
 
 def run(context: Context, params: ZimInspectParams) -> PhaseResult:
-    """Look into the file."""
+    """Inspect the file."""
     from kbjobs.content.zim import ZimError
     from kbjobs.content.zim_report import inspect_zim
 

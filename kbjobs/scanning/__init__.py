@@ -1,1 +1,1 @@
-"""Bringing a source into its ledger: enumerate, compare, read; metadata."""
+"""Scanning a source into its ledger: enumerate and compare files, read documents and their metadata."""

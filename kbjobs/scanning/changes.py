@@ -1,4 +1,4 @@
-"""Reading what is new or may have changed of a source, batch by batch: from files, and from archives of documents."""
+"""Reading the new and possibly changed documents of a source, batch by batch, from files and archives."""
 
 from __future__ import annotations
 
@@ -23,24 +23,24 @@ if TYPE_CHECKING:
     from kbjobs.content.zim import ZimFailure, ZimFile, ZimHeader, ZimItem
 
 READ_BATCH = 32  # documents read, cut and committed together
-BATCH_BYTES = 4 * 2**20  # of an archive's entries: several batches are in memory
-# From so much on it is worth to start processes that read: each takes half a second to start, a page of 100 kB five
-# milliseconds to read.
+BATCH_BYTES = 4 * 2**20  # most bytes of a batch of archive entries, since several batches are in memory
+# From this much on, several reading processes are worthwhile: each takes half a second to start, and a page of 100 kB
+# five milliseconds to read.
 MUCH = 32 * 2**20  # bytes of files
 MANY = 2_000  # entries of an archive
 PAGE_TYPES = {"text/html": ".html", "application/xhtml+xml": ".xhtml", "text/plain": ".txt", "application/pdf": ".pdf"}
-"""What is read of an archive, and as what."""
+"""The media types that are read from an archive, and the suffix that decides how."""
 MIN_TEXT_FACT = "minimum text length"
 MIN_TEXT = 100
-"""Fewest characters of an archive's entry that becomes a document."""
+"""Least characters of text that make an archive's entry a document."""
 
 
 @dataclass(frozen=True, slots=True)
 class ScanScope:
-    """How much of a source a scan takes up.
+    """How much of a source to scan.
 
-    ``reread`` reads all again; ``limit`` ends after so many documents, of which none is then removed;
-    ``allow_delete`` lets it remove more than can well be meant.
+    ``reread``: read all documents again; ``limit``: the number of documents after which to stop, and then none are
+    removed; ``allow_delete``: allow the removal of a large share of the documents.
     """
 
     reread: bool = False
@@ -50,12 +50,11 @@ class ScanScope:
 
 @dataclass(frozen=True, slots=True)
 class Options:
-    """What changes are looked for, and what they are read for.
+    """Which changes to read, and for what.
 
-    ``sample`` reads at most so many of the files, and looks at so many entries of each archive, spread evenly: for a
-    look at what there is.
-    ``purpose`` names what they are read for and with which version: an archive that was read whole for the same
-    is not opened again. ``describes`` says whether metadata are wanted, ``keeps_text`` whether the text is.
+    ``purpose`` names the use and the version of the reader: an archive that was read completely for the same purpose is
+    not opened again. ``describes``: whether to read metadata; ``keeps_text``: whether to keep the text. ``sample``: the
+    most files to read, and the number of entries of each archive to look at, spread evenly; for a forecast.
     """
 
     purpose: str
@@ -66,15 +65,15 @@ class Options:
 
     @property
     def is_partial(self) -> bool:
-        """Whether something may be left out, so that nothing can be said of what is gone."""
+        """Whether documents may be left out, so that a missing document proves nothing."""
         return self.scope.limit is not None or self.sample is not None
 
 
 @dataclass(frozen=True, slots=True)
 class Comparison:
-    """What a source's files are compared with: the ``known`` documents by id, as one job or another knows them.
+    """The documents to compare a source's files with: ``known`` holds them by id.
 
-    ``is_current`` says of a known document whether it is as it should be, given the signature of its file.
+    ``is_current`` tells from a document's id and its file's signature whether it is up to date.
     """
 
     known: Mapping[str, Known]
@@ -85,10 +84,10 @@ class SourceChanges:
     """The documents that are new or may have changed.
 
     Args:
-        context: the phase's context: settings, log, and the request to stop.
+        context: the phase's context.
         found: the source's files; its scan counts what is unchanged, cannot be read or has vanished.
         comparison: the known documents to compare with.
-        facts: remembers which archives were read whole.
+        facts: records which archives were read completely.
         options: what to read.
         on_progress: called with the number of documents done and their total.
     """
@@ -107,18 +106,18 @@ class SourceChanges:
         self._known, self._is_current = comparison.known, comparison.is_current
         self._scan, self._facts, self._options = found.scan, facts, options
         self._on_progress = on_progress
-        self._shares: dict[str, float] = {}  # of files of a sample, by key
-        self._share = 1.0  # of the entries of the archive that is read
+        self._shares: dict[str, float] = {}  # how many files each file of a sample represents, by key
+        self._share = 1.0  # the same for each entry of the current archive
         self._done, self._total = 0, len(found.files)
         self._read_whole: list[tuple[str, str]] = []
-        self._nameless = 0  # entries of which not even the path could be read
+        self._nameless = 0  # number of entries whose path could not be read
         self._minimum = int(facts.fact(MIN_TEXT_FACT) or MIN_TEXT)
         self._titles = TitleRules(facts, is_new=not comparison.known or options.scope.reread)
 
     def batches(self) -> Iterator[list[Read]]:
-        """Documents that were read, in batches. Commit each batch before asking for the next.
+        """Read documents and yield them in batches. Commit each batch before taking the next.
 
-        Raises TooManyRemovedError if an archive has lost more than can be meant.
+        Raises TooManyRemovedError if an archive has lost a large share of the source's documents.
         """
         changed = [file for file in self.found.files if not self._skip(self._id(file.key), file.signature)]
         if changed:
@@ -139,11 +138,11 @@ class SourceChanges:
         self._on_progress(self._done, self._done)
 
     def stands_for(self, key: str) -> float:
-        """How many documents one of the batch that was given last stands for: of a sample more than itself."""
+        """How many documents a document of the last batch represents; in a sample it may be more than one."""
         return self._shares.get(key, self._share)
 
     def remember(self) -> None:
-        """Note which archives were read whole, once what they have lost is removed."""
+        """Record which archives were read completely; call it after vanished documents are removed."""
         for name, value in self._read_whole:
             self._facts.set_fact(name, value)
         if not self._options.is_partial:
@@ -226,7 +225,7 @@ class SourceChanges:
         self.found.add_vanished(self._known, gone, self._options.scope.allow_delete)
 
     def _batch_entries(self, archive: FoundFile, zim: ZimFile, signature: str, seen: set[str]) -> Iterator[list[Task]]:
-        """The entries to read. The ids of those that are unchanged or cannot be read are added to ``seen``."""
+        """Yield the entries to read, and add the ids of unchanged and unreadable ones to ``seen``."""
         from kbjobs.content.zim import ZimFailure, ZimRedirect
 
         batch: list[Task] = []
@@ -268,7 +267,7 @@ class SourceChanges:
             self._scan.beside += 1
 
     def _choose(self, outcomes: Outcomes, seen: set[str]) -> list[Read]:
-        """Those of an archive's entries that are documents: with enough text."""
+        """Select the archive's entries that are documents because they have enough text."""
         read = []
         for outcome in outcomes:
             if isinstance(outcome, Unread):
@@ -286,7 +285,15 @@ class SourceChanges:
 
 
 def make_entry(source: Source, archive: FoundFile, header: ZimHeader, item: ZimItem, signature: str) -> ArchiveEntry:
-    """An archive's entry as what is read; its type is one of :data:`PAGE_TYPES`."""
+    """Make the reading task for an archive's entry.
+
+    Args:
+        source: the source.
+        archive: the archive's file.
+        header: the archive's header.
+        item: the entry, of one of :data:`PAGE_TYPES`.
+        signature: the signature to record for the document.
+    """
     base = source.base_url or check_web_url(header.source) or ""
     url = f"{base.rstrip('/')}/{quote(item.path)}" if base else ""
     page_url = url or archive_address(archive, item.path)
@@ -296,10 +303,10 @@ def make_entry(source: Source, archive: FoundFile, header: ZimHeader, item: ZimI
 
 
 def choose_sample(files: Sequence[FoundFile], max_files: int) -> dict[str, float]:
-    """The keys of about ``max_files`` of the files, each with how many files it stands for; the same of the same files.
+    """Choose about ``max_files`` files; returns their keys, each with the number of files it represents.
 
-    A file's chance is in proportion to its size, by which most of what there is to count goes: a large one is always
-    among them and stands for itself, of the small ones each stands for many.
+    The choice is deterministic. A file's chance is proportional to its size, because most counts are: a large file is
+    always chosen and represents itself, and a small one represents many.
     """
     if len(files) <= max_files:
         return {file.key: 1.0 for file in files}
@@ -309,7 +316,7 @@ def choose_sample(files: Sequence[FoundFile], max_files: int) -> dict[str, float
     reached, target = 0.0, 0.5
     for file in ordered:
         size = max(file.size, 1)
-        if size * places >= left and places:  # as large as its share of the places, or larger
+        if size * places >= left and places:  # at least as large as its share of the places
             chosen[file.key] = 1.0
             left, places = left - size, places - 1
             continue
@@ -322,12 +329,12 @@ def choose_sample(files: Sequence[FoundFile], max_files: int) -> dict[str, float
 
 
 def archive_address(archive: FoundFile, path: str) -> str:
-    """What stands for the address of an entry that has none: its place below the archive's file."""
+    """A substitute for the address of an entry without one: its path below the archive's file."""
     return f"file://{quote(os.fsencode(archive.path))}/{quote(path)}"
 
 
 def sample_archive(zim: ZimFile) -> list[str]:
-    """The titles of some of an archive's HTML pages, among whose entries may be many pictures."""
+    """The titles of some HTML pages of an archive; more entries are tried, since many may be pictures."""
     from kbjobs.content.zim import ZimItem
 
     items = zim.entries(wanted=frozenset({"text/html"}), sample=4 * SAMPLE)

@@ -1,4 +1,4 @@
-"""Bringing the metadata of a source's documents into its ledger."""
+"""Reading the metadata of a source's documents into its ledger."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ READ, SETTLE = (0.0, 0.9), (0.9, 1.0)
 def describe_source(context: Context, language_filter: str | None, force: bool, allow_delete: bool) -> PhaseResult:
     """Bring the metadata of a source's documents up to date in its ledger.
 
-    Reads what changed, removes what vanished, resolves links, and marks what the language filter leaves out.
+    Reads changed documents, removes vanished ones, resolves links, and marks those that the language filter leaves out.
 
     Args:
         context: the phase's context.
@@ -34,7 +34,7 @@ def describe_source(context: Context, language_filter: str | None, force: bool, 
     Raises:
         UsageError: the source never had any documents, or the filter names no language.
         TooManyRemovedError: a large share of the documents has vanished, without ``allow_delete``.
-        JobCancelled: the job is to stop.
+        JobCancelled: the job was asked to stop.
     """
     source, describing = context.source.read(), Describing(language_filter)
     with Ledger(context.source.ledger) as ledger:
@@ -68,7 +68,7 @@ def _report(context: Context, done: int, total: int) -> None:
 def _write_changes(
     context: Context, ledger: Ledger, describing: Describing, changes: SourceChanges, pipeline: str
 ) -> int:
-    """Read what is new or may have changed, commit it batch by batch; returns how many documents were read."""
+    """Read new and possibly changed documents, and commit them batch by batch; returns how many were read."""
     read = 0
     paid = paid_profiles(ledger)
     for documents in changes.batches():
@@ -78,7 +78,7 @@ def _write_changes(
         for document in (one.document for one in documents):
             before = describing.known.get(document.doc_id)
             changes.found.scan.count(before.content_hash if before else None, document.content_hash)
-            # Only what the ledger did not hold is progress: a page read again is not.
+            # Only documents that are new to the ledger count as saved progress, not pages that were read again.
             saved += before is None or (before.content_hash, before.state) != (document.content_hash, describing.state)
         context.saved(saved)
     return read

@@ -1,4 +1,4 @@
-"""Metadata that is read together with the passages, where both come from one pass over the files."""
+"""Writing metadata while documents are read, also in the same pass as their passages."""
 
 from __future__ import annotations
 
@@ -18,12 +18,12 @@ from kbjobs.system.crashpoints import crash_point
 
 
 def metadata_state(pipeline: str) -> str:
-    """What metadata were read by: those of another state are read again."""
+    """The version that reads metadata; metadata of another state is read again."""
     return f"{METADATA_VERSION} {pipeline}"
 
 
 def described(documents: Iterable[Read]) -> Iterator[tuple[Document, str, Metadata]]:
-    """What the ledger keeps of documents that were read with their metadata."""
+    """Yield document, signature and metadata of the documents that were read with metadata."""
     for one in documents:
         if one.metadata is not None:
             yield one.document, one.signature, one.metadata
@@ -35,7 +35,7 @@ class Describing:
     Args:
         language_filter: the languages whose documents are kept; None keeps all.
 
-    ``known`` are the metadata that the ledger held at the beginning; ``state`` names what metadata are read by now.
+    ``known`` is the metadata that the ledger held at the beginning; ``state`` names the current version of reading it.
     """
 
     def __init__(self, language_filter: str | None) -> None:
@@ -44,11 +44,11 @@ class Describing:
         self.state = ""
 
     def begin(self, ledger: Ledger, pipeline: str) -> None:
-        """Learn what is known already."""
+        """Load the known metadata."""
         self.known, self.state = store.known_metadata(ledger), metadata_state(pipeline)
 
     def is_current(self, doc_id: str, signature: str) -> bool:
-        """Whether a document's metadata are those of the file with that signature."""
+        """Whether a document's metadata is up to date with the file of that signature."""
         known = self.known.get(doc_id)
         return known is not None and (known.state, known.signature) == (self.state, signature)
 
@@ -57,19 +57,19 @@ class Describing:
 
         Args:
             ledger: the source's ledger.
-            pipeline: what the documents were read by (see :func:`kbjobs.scanning.scan.name_pipeline`).
+            pipeline: the version and settings that read them (see :func:`kbjobs.scanning.scan.name_pipeline`).
             documents: the documents, read with their metadata.
-            paid: the profiles whose passages were paid for and stay until they are embedded again.
+            paid: the profiles with paid vectors, whose passages stay until they are embedded again.
         """
         store.forget_finalized(ledger)
         store.put_metadata(ledger, pipeline, self.state, described(documents), paid)
         crash_point("metadata.committed")
 
     def finish(self, context: Context, ledger: Ledger, found: Enumerated) -> int:
-        """Resolve links and mark what the language filter leaves out, once all documents are read.
+        """Resolve links and mark documents that the language filter leaves out, after all documents are read.
 
         Args:
-            context: the phase's context, asked whether to stop.
+            context: the phase's context.
             ledger: the source's ledger.
             found: the source's files.
 
@@ -77,6 +77,6 @@ class Describing:
             The number of documents left out.
 
         Raises:
-            JobCancelled: the job is to stop.
+            JobCancelled: the job was asked to stop.
         """
         return finalize(context, ledger, found, self.wanted)

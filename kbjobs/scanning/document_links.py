@@ -1,4 +1,4 @@
-"""Which documents of a source the links of its documents lead to."""
+"""Finding the documents of a source that its documents' links lead to."""
 
 from __future__ import annotations
 
@@ -12,19 +12,19 @@ from kbjobs.scanning.enumeration import Enumerated
 from kbjobs.store import metadata as store
 from kbjobs.store.ledger import Ledger
 
-_REMEMBERED = 20_000  # addresses: most links of a site lead to the same few pages
+_REMEMBERED = 20_000  # addresses in the cache, since most links of a site lead to the same few pages
 
 
 def resolve_links(context: Context, ledger: Ledger, found: Enumerated) -> None:
-    """Find the document of each link: by the place of its file first, then by the address a page claims.
+    """Find the document of each link: first by the place of its file, then by the address that a page claims.
 
     Args:
-        context: the phase's context, asked whether to stop.
+        context: the phase's context.
         ledger: the source's ledger, whose links are updated.
         found: the source's files.
 
     Raises:
-        JobCancelled: the job is to stop.
+        JobCancelled: the job was asked to stop.
     """
     urls = dict(store.document_urls(ledger))
     documents: dict[str, str] = {}

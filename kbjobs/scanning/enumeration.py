@@ -1,4 +1,4 @@
-"""Which files a source has, and which of its documents are gone."""
+"""Enumerating the files of a source, and finding documents whose files are gone."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from kbjobs.formatting import counted
 from kbjobs.store.sources import MAX_REMOVED, Source
 
 MAX_REMEMBERED = 10_000
-"""Of what was left out."""
+"""Most entries of the list of files and documents that were left out."""
 
 _LEFT_OUT = "left out"
 
@@ -32,32 +32,32 @@ class Known(Protocol):
 
     @property
     def has_file(self) -> bool:
-        """Whether it was read here; of one that came with a pack no file was seen yet."""
+        """Whether its file was read here; False for a document from a pack whose file was not seen yet."""
         ...
 
 
 class FactStore(Protocol):
-    """Where is remembered what was learned of a source."""
+    """Stores facts about a source."""
 
     def fact(self, name: str) -> str | None:
-        """As the ledger's."""
+        """As :meth:`kbjobs.store.ledger.Ledger.fact`."""
         ...
 
     def set_fact(self, name: str, value: str | None) -> None:
-        """As the ledger's."""
+        """As :meth:`kbjobs.store.ledger.Ledger.set_fact`."""
         ...
 
 
 def read_left_out(facts: FactStore) -> list[tuple[str, str, str]]:
-    """What the last whole scan has left out: "failed" or "skipped", its path, and why."""
+    """What the last complete scan left out: "failed" or "skipped", the path, and the reason."""
     return [(kind, path, reason) for kind, path, reason in json.loads(facts.fact(_LEFT_OUT) or "[]")]
 
 
 @dataclass(slots=True)
 class Scan:
-    """What a scan found: ``failed`` are documents that could not be read, as (path, reason).
+    """The result of a scan: ``failed`` are entries that could not be read, as (path, reason).
 
-    ``beside`` counts those of them that are not documents but metadata or indexes of an archive; ``short`` counts
+    ``beside`` counts failed entries that are not documents, but metadata or indexes of an archive; ``short`` counts
     entries of archives with too little text.
     """
 
@@ -71,16 +71,16 @@ class Scan:
     vanished: list[str] = field(default_factory=list)
 
     def remember(self, facts: FactStore) -> None:
-        """Keep what was left out, and why, for :func:`read_left_out`."""
+        """Record what was left out, and why, for :func:`read_left_out`."""
         left = [*(("failed", *one) for one in self.failed), *(("skipped", *one) for one in self.skipped)]
         facts.set_fact(_LEFT_OUT, json.dumps(left[:MAX_REMEMBERED], ensure_ascii=False) if left else None)
 
     def format_other_files(self) -> str:
-        """For a summary, behind the number of what could not be read: how much of it is no document, or nothing."""
+        """The part of a summary, after the number of failures, that says how many are not documents; '' if none."""
         return f", {self.beside:,} of which are no pages but describe a ZIM file" if self.beside else ""
 
     def format_skipped(self) -> str:
-        """For a summary: how much was passed over, or nothing."""
+        """The part of a summary that says how many files and entries were skipped; '' if none."""
         text = f"; {counted(len(self.skipped), 'file')} skipped: links, pipes (see the log)" if self.skipped else ""
         return text + (f"; {counted(self.short, 'entry', 'entries')} with too little text" if self.short else "")
 
@@ -92,7 +92,7 @@ class Scan:
             logger.info("skipped: %s: %s", path, reason)
 
     def count(self, before: str | None, now: str) -> None:
-        """Count a document that was read, by the hash of its content before (None for a new one) and now."""
+        """Count a document that was read, by its content hash before (None if it is new) and now."""
         if before is None:
             self.new += 1
         elif before != now:
@@ -102,12 +102,12 @@ class Scan:
 
 
 class TooManyRemovedError(KbjobsError):
-    """A run would remove more of a source than can be meant: an unmounted disk looks like this."""
+    """A run would remove a large share of a source, as an unmounted disk would cause."""
 
 
 @dataclass(frozen=True, slots=True)
 class Enumerated:
-    """A source's files in order, those of one document each and archives of many, and the scan that counts them."""
+    """A source's files in order, single documents (``files``) and archives of many, and the scan that counts them."""
 
     source: Source
     scan: Scan = field(default_factory=Scan)
@@ -115,15 +115,15 @@ class Enumerated:
     archives: list[FoundFile] = field(default_factory=list)
 
     def add_vanished(self, known: Mapping[str, Known], doc_ids: list[str], allow_delete: bool) -> None:
-        """Count documents as vanished, except those that came with a pack: their files were never here.
+        """Count documents as vanished, except those from a pack, whose files were never here.
 
         Args:
-            known: the documents that are known, by id.
-            doc_ids: those that were not found.
+            known: the known documents, by id.
+            doc_ids: the ids of documents that were not found.
             allow_delete: whether to accept any number of them.
 
         Raises:
-            TooManyRemovedError: a large share of the source would be removed; an unmounted disk looks like this.
+            TooManyRemovedError: a large share of the source would be removed, as an unmounted disk would cause.
         """
         vanished = [doc_id for doc_id in doc_ids if known[doc_id].has_file]
         gone = len(self.scan.vanished) + len(vanished)
@@ -146,19 +146,19 @@ def enumerate_source(
 ) -> Enumerated:
     """Find the source's files, and the known documents whose files have vanished.
 
-    What an archive no longer holds is found when the archive is read.
+    Documents that an archive no longer holds are found when the archive is read.
 
     Args:
-        context: the phase's context, asked whether to stop.
+        context: the phase's context.
         source: the source.
-        known: the documents that are known, by id.
-        limit: the number of files after which to end, archives not counted; nothing has vanished then. None for all.
+        known: the known documents, by id.
+        limit: the most files, archives not counted; with a limit, no documents count as vanished. None for all.
         allow_delete: whether any number of documents may have vanished.
 
     Raises:
         UsageError: there are no files, and there never were any documents.
         TooManyRemovedError: a large share of the documents has vanished, without ``allow_delete``.
-        JobCancelled: the job is to stop.
+        JobCancelled: the job was asked to stop.
     """
     search: FileSearch = find_files([Path(path) for path in source.paths])
     found = Enumerated(source)
@@ -172,7 +172,7 @@ def enumerate_source(
         document_id(source.id, key)
         for key in [*(file.key for file in found.files), *(key for key, _ in found.scan.failed)]
     }
-    # Of an archive that cannot be read now all documents stay.
+    # All documents of an archive that is currently unreadable stay.
     held = tuple(f"{key}/" for key in [*(archive.key for archive in found.archives), *unreadable])
     vanished = [doc_id for doc_id, one in known.items() if doc_id not in seen and not one.path.startswith(held)]
     if vanished and not search.complete:
@@ -185,9 +185,9 @@ def enumerate_source(
 
 
 def _sort_files(context: Context, found: Enumerated, search: FileSearch) -> Iterator[SkippedFile]:
-    """Put each file where it belongs, and give those that are there but cannot be read."""
+    """Sort each file into ``found``, and yield those that exist but cannot be read."""
     has_one_base = bool(found.source.base_url) and len(found.source.paths) > 1
-    places: dict[str, str] = {}  # below the base URL: key of the file
+    places: dict[str, str] = {}  # the key of each file, by its path below the base URL
     for number, entry in enumerate(search, start=1):
         if isinstance(entry, SkippedFile):
             (found.scan.failed if entry.still_there else found.scan.skipped).append((entry.key, entry.reason))

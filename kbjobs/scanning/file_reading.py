@@ -1,6 +1,6 @@
-"""Reading one document after the other: what a reader is given and what it gives back.
+"""Reading one document after another: the reader, its tasks and its outcomes.
 
-It works in processes of their own (:mod:`kbjobs.scanning.reading_pool`).
+Readers work in separate processes (:mod:`kbjobs.scanning.reading_pool`).
 """
 
 from __future__ import annotations
@@ -29,18 +29,18 @@ if TYPE_CHECKING:
     from kbjobs.content.left_out import LeftOutText
 
 SETTLED_NS = 2_000_000_000
-"""A file written within this time of its look at may be written again within the clock's grain, with the same size and
-times; its signature is not trusted. Two seconds is the coarsest grain in use (FAT)."""
+"""The signature of a file written this shortly before is not trusted: another write within the clock's resolution may
+leave size and times equal. Two seconds is the coarsest resolution in use (FAT)."""
 
 
 def keeps_comments(settings: Settings) -> bool:
-    """Whether readers' comments are part of a page's text."""
+    """Whether visitors' comments are kept as part of a page's text."""
     return settings.text("comments") == "keep"
 
 
 @dataclass(frozen=True, slots=True)
 class ArchiveEntry:
-    """An archive's entry to read: its bytes, the suffix of a file of its type, and the archive's signature."""
+    """An archive's entry to read: its bytes, the file suffix of its type, and the archive's signature."""
 
     origin: Origin
     data: bytes
@@ -49,7 +49,7 @@ class ArchiveEntry:
 
     @property
     def key(self) -> str:
-        """Names the entry within its source."""
+        """The entry's key within its source."""
         return self.origin.key
 
 
@@ -58,10 +58,10 @@ Task = FoundFile | ArchiveEntry
 
 @dataclass(frozen=True, slots=True)
 class Read:
-    """A document with the signature of its file ('' if that is not to be trusted), and its metadata if wanted.
+    """A document with the signature of its file ('' if it cannot be trusted), and its metadata if requested.
 
-    ``characters`` is how long its text is, also if that was not kept; ``left_out`` is what of an HTML page is not kept,
-    and why, if that was asked for.
+    ``characters`` is the length of its text, even if the text was not kept; ``left_out`` lists the parts of an HTML
+    page that are not kept, with the reasons, if requested.
     """
 
     document: Document
@@ -73,7 +73,7 @@ class Read:
 
 @dataclass(frozen=True, slots=True)
 class Unread:
-    """What could not be read, and why; ``is_empty`` says that it can, but has no word."""
+    """A document that could not be read, and the reason; ``is_empty``: it was readable but has no words."""
 
     key: str
     reason: str
@@ -84,9 +84,9 @@ class Unread:
 class Reader:
     """Reads the documents of a source.
 
-    ``titles`` are what its pages repeat in theirs; ``describes`` says whether metadata are wanted, ``keeps_text``
-    whether the text is, once they are read; ``document_seconds`` is the setting ``document_seconds``;
-    ``keeps_comments`` is the setting ``comments``; ``explains`` says whether to tell what is left out.
+    ``titles`` are the parts that its pages' titles repeat; ``describes``: whether to read metadata; ``keeps_text``:
+    whether to return the text; ``document_seconds`` is the setting ``document_seconds``; ``keeps_comments`` is the
+    setting ``comments``; ``explains``: whether to list the parts that are left out.
     """
 
     source_id: str
@@ -99,11 +99,11 @@ class Reader:
     explains: bool = False
 
     def seconds(self, task: Task) -> float:
-        """Most processor time that reading the document may take."""
+        """The most processor time that reading the document may take, in seconds."""
         return max_seconds(len(task.data) if isinstance(task, ArchiveEntry) else task.size, self.document_seconds)
 
     def read(self, task: Task) -> Read | Unread:
-        """The document of a file or an entry, or why there is none."""
+        """Read the document of a file or an entry; returns it, or the reason why there is none."""
         signature = task.signature
         try:
             if isinstance(task, ArchiveEntry):

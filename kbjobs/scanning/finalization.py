@@ -1,4 +1,4 @@
-"""What can be said of a source's documents only once all are read: where links lead, which language each is in."""
+"""The steps that need all documents of a source: finding the targets of links, and each document's language."""
 
 from __future__ import annotations
 
@@ -13,10 +13,10 @@ from kbjobs.system.crashpoints import crash_point
 
 
 def finalize(context: Context, ledger: Ledger, found: Enumerated, wanted: list[str] | None) -> int:
-    """Resolve links, settle languages and mark the documents that the language filter leaves out.
+    """Resolve links, decide languages, and mark the documents that the language filter leaves out.
 
     Args:
-        context: the phase's context, asked whether to stop.
+        context: the phase's context.
         ledger: the source's ledger.
         found: the source's files.
         wanted: the languages of the filter; None keeps all.
@@ -25,7 +25,7 @@ def finalize(context: Context, ledger: Ledger, found: Enumerated, wanted: list[s
         The number of documents left out.
 
     Raises:
-        JobCancelled: the job is to stop.
+        JobCancelled: the job was asked to stop.
     """
     if not store.is_finalized(ledger):
         resolve_links(context, ledger, found)

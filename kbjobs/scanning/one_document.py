@@ -1,4 +1,4 @@
-"""One document read again from its file, in a process that can be killed."""
+"""Reading one document again from its file, in a process that can be killed."""
 
 from __future__ import annotations
 
@@ -16,13 +16,13 @@ from kbjobs.store.sources import Source
 
 
 def read_one(source: Source, key: str, settings: Settings, *, explains: bool) -> Read | Unread:
-    """The document of a source's file or archive entry as it is now.
+    """Read the current document of a source's file or archive entry.
 
     Args:
         source: the source.
-        key: names the document within it.
-        settings: those in force.
-        explains: whether to say what of it is left out, and why.
+        key: the document's key within the source.
+        settings: the settings in force.
+        explains: whether to list the parts that are left out, with the reasons.
     """
     task = _find_task(source, key)
     if task is None:

@@ -1,4 +1,4 @@
-"""Documents are read in processes of their own, several at once, and given back in the order in which they came."""
+"""Reading documents in separate processes, several at once, and returning them in their original order."""
 
 from __future__ import annotations
 
@@ -14,10 +14,10 @@ from kbjobs.system.child_process import LOOK, ChildError, ChildLimits, ChildLost
 from kbjobs.system.child_service import limit_time
 
 MAX_PROCESSES = 8
-"""One process writes what all others read: more than so many wait for it."""
+"""One process writes what all others read; more of them would only wait for it."""
 
 MAX_LOSSES = 10
-"""Documents in a row whose reading ends its process: then it is not the documents that are to blame."""
+"""If more documents in a row end the reading process, the cause is not the documents."""
 
 Outcomes = list[Read | Unread]
 
@@ -25,22 +25,22 @@ Outcomes = list[Read | Unread]
 def read_all(
     reader: Reader, batches: Iterable[list[Task]], is_large: bool, check: Callable[[], None]
 ) -> Iterator[tuple[list[Task], Outcomes]]:
-    """Read batches of tasks in processes, and give each batch with its outcomes, in order.
+    """Read batches of tasks in processes, and yield each batch with its outcomes, in order.
 
-    A document whose reading crashes or takes too long costs its process, and becomes one of the outcomes.
+    A document that crashes the reader or takes too long ends its process, and becomes an Unread outcome.
 
     Args:
         reader: reads a document.
         batches: the tasks; taken one batch at a time.
         is_large: whether a process for each core is worth its start; otherwise one is started.
-        check: called while waiting, also in the middle of a document; may raise to end the reading.
+        check: called while waiting, even in the middle of a document; may raise to end the reading.
 
     Raises:
-        KbjobsError: the processes ended MAX_LOSSES times in a row.
+        KbjobsError: the processes ended more than MAX_LOSSES times in a row.
     """
     processes = min(count_usable_cores(), MAX_PROCESSES) if is_large else 1
-    # One batch more than there are processes: each has its next one at once. Where there is little to read none is made
-    # before the one before it was given: whoever makes them may count.
+    # One batch more than processes, so that each process gets its next batch at once. If there is little to read, a
+    # batch is taken only after the previous one was yielded, because its producer may count.
     ahead = processes if is_large else 0
     waiting: deque[tuple[list[Task], Future[Outcomes]]] = deque()
     idle: SimpleQueue[_BatchReader] = SimpleQueue()
@@ -70,26 +70,26 @@ def read_all(
         while waiting:
             yield take()
     finally:
-        for one in started:  # first, so that no thread waits for an answer that nobody wants
+        for one in started:  # first, so that no thread waits for a reply that nobody needs
             one.stop()
         pool.shutdown(cancel_futures=True)
 
 
 class ReadingService:
-    """What runs in the process: reads a batch, one document after the other."""
+    """The service in the reading process: reads a batch, one document after another."""
 
     def __init__(self, reader: Reader) -> None:
         self._reader = reader
 
     def read(self, batch: Sequence[Task]) -> Iterator[Read | Unread]:
-        """The outcome of each, or this process ends by the time that it takes."""
+        """Yield the outcome of each task; the process ends if one exceeds its time limit."""
         for task in batch:
             limit_time(self._reader.seconds(task))
             yield self._reader.read(task)
 
 
 class _BatchReader:
-    """Reads batches in a process, whatever becomes of that."""
+    """Reads batches in a process, and survives the end of the process."""
 
     def __init__(self, reader: Reader) -> None:
         self._reader = reader
@@ -99,7 +99,7 @@ class _BatchReader:
         self._is_stopped = False
 
     def read(self, batch: list[Task]) -> Outcomes:
-        """The outcomes of a batch."""
+        """Read a batch; returns its outcomes."""
         outcomes: Outcomes = []
         is_second_try = False
         while len(outcomes) < len(batch):
@@ -114,7 +114,7 @@ class _BatchReader:
                 if len(outcomes) == len(batch):
                     break
                 task = batch[len(outcomes)]
-                # It may have been ended from outside, for want of memory: the document gets a second try.
+                # The process may have been killed from outside, for lack of memory: the document gets a second try.
                 if not loss.is_late and not is_second_try and not self._is_stopped:
                     is_second_try = True
                     continue
@@ -131,6 +131,6 @@ class _BatchReader:
         return outcomes
 
     def stop(self) -> None:
-        """End the process, whatever it does."""
+        """Stop the process, even in the middle of a document."""
         self._is_stopped = True
         self._child.stop()

@@ -1,4 +1,4 @@
-"""Bringing a source's documents into its ledger: enumerate, compare, read and cut only what changed."""
+"""Scanning a source's documents into its ledger: enumerate, compare, and read and cut only changed ones."""
 
 from __future__ import annotations
 
@@ -24,14 +24,14 @@ from kbjobs.system.crashpoints import crash_point
 
 
 class DocumentStore(FactStore, Protocol):
-    """What a scan compares with and writes to: a ledger, or its stand-in for an estimate, which writes nothing."""
+    """The ledger that a scan compares with and writes to, or its stand-in for a forecast, which writes nothing."""
 
     def known_documents(self, profile: int) -> dict[str, KnownDocument]:
-        """As the ledger's."""
+        """As :meth:`kbjobs.store.ledger.Ledger.known_documents`."""
         ...
 
     def chunks_of(self, profile: int, doc_id: str) -> list[StoredChunk]:
-        """As the ledger's."""
+        """As :meth:`kbjobs.store.ledger.Ledger.chunks_of`."""
         ...
 
     def put_documents(
@@ -45,18 +45,18 @@ class DocumentStore(FactStore, Protocol):
 
         Args:
             profile: the profile that the chunks were cut for.
-            pipeline: what the documents were read by (see :func:`name_pipeline`).
+            pipeline: the version and settings that read them (see :func:`name_pipeline`).
             batch: each document with the signature of its file, and its chunks.
-            paid: the profiles whose passages were paid for and stay until they are embedded again.
+            paid: the profiles with paid vectors, whose passages stay until they are embedded again.
         """
         ...
 
 
 @dataclass(frozen=True, slots=True)
 class Cutting:
-    """How documents are cut into passages: by what, and for which profile of the ledger.
+    """How documents are cut into passages: the chunker, and the profile in the ledger.
 
-    With ``keeps_cut`` a document that says the same as before keeps the passages that it has.
+    With ``keeps_cut``, a document with the same text as before keeps its passages.
     """
 
     profile: int
@@ -72,29 +72,29 @@ def scan_source(
     scope: ScanScope,
     describing: Describing | None = None,
 ) -> SourceChanges:
-    """Write the source's new and changed documents with their chunks to the ledger; name the vanished, remove none.
+    """Write the source's new and changed documents with their chunks to the ledger; list vanished ones, remove none.
 
     Args:
         context: the phase's context, with the source.
-        ledger: the source's ledger, or its stand-in for an estimate.
+        ledger: the source's ledger, or its stand-in for a forecast.
         cutting: how documents are cut into chunks.
         span: the part of the phase that this takes, such as (0.0, 0.5) for its first half.
         scope: how much of the source to read.
-        describing: writes the documents' metadata too; None to write none. Needs a real ledger.
+        describing: writes the documents' metadata too, and needs a real ledger; None writes no metadata.
 
     Returns:
-        What was found, to ``remember`` once the vanished documents are removed.
+        The changes; call ``remember`` on them after the vanished documents are removed.
 
     Raises:
         UsageError: the source never had any documents.
         TooManyRemovedError: a large share of the documents has vanished.
-        JobCancelled: the job is to stop.
+        JobCancelled: the job was asked to stop.
     """
     source, profile = context.source.read(), cutting.profile
     pipeline, known = name_pipeline(source, context.settings), ledger.known_documents(profile)
     found = enumerate_source(context, source, known, scope.limit, scope.allow_delete)
     if describing is not None:
-        assert isinstance(ledger, Ledger)  # noqa: S101 — an estimate describes nothing
+        assert isinstance(ledger, Ledger)  # noqa: S101 — a forecast reads no metadata
         describing.begin(ledger, pipeline)
 
     def is_current(doc_id: str, signature: str) -> bool:
@@ -116,7 +116,7 @@ def scan_source(
             describing.write(ledger, pipeline, documents, paid)
         ledger.put_documents(profile, pipeline, rows, paid)
         crash_point("scan.committed")
-        # Only what the ledger did not hold is progress: a page read again is not, however often a worker dies after it.
+        # Only documents that are new to the ledger count as saved progress, not a page read again after a death.
         context.saved(sum(not _is_known(known.get(document.doc_id), document, pipeline) for document, _, _ in rows))
         for document, _, _ in rows:
             before = known.get(document.doc_id)
@@ -128,10 +128,9 @@ def scan_source(
 def _cut(
     ledger: DocumentStore, cutting: Cutting, known: Mapping[str, KnownDocument], documents: Sequence[Read]
 ) -> list[tuple[DocumentLike, str, Sequence[ChunkLike]]]:
-    """Each document with the signature of its file, and its chunks.
+    """Return each document with the signature of its file, and its chunks.
 
-    A page that says the same as before, or that only a newer version reads otherwise, keeps the chunks that it has,
-    unless all are cut again.
+    With ``keeps_cut``, a page keeps its chunks if its text is unchanged, or if only a newer reader changed it.
     """
     kept = {
         one.document.doc_id: ledger.chunks_of(cutting.profile, one.document.doc_id)
@@ -146,9 +145,9 @@ def _cut(
 
 
 def name_pipeline(source: Source, settings: Settings) -> str:
-    """What a document's text and URL depend on apart from its file; if it differs, the file is read again.
+    """Name the versions and settings that a document's text and URL depend on; if they change, files are read again.
 
-    Without a base URL a document's URL is the place of its file, which changes when the home or the folder is moved.
+    Without a base URL, a document's URL is the place of its file, which changes if the home or the folder is moved.
     """
     version = f"{EXTRACTION_VERSION}.{READING_VERSION}{'+comments' if keeps_comments(settings) else ''}"
     if source.base_url:
@@ -158,7 +157,7 @@ def name_pipeline(source: Source, settings: Settings) -> str:
 
 
 def paid_profiles(ledger: Ledger) -> frozenset[int]:
-    """The profiles of a source's online models: what was cut for them was paid for."""
+    """The profiles of a source's online models, whose vectors were paid for."""
     return frozenset(row.profile for row in ledger.models() if find_online(row.name))
 
 

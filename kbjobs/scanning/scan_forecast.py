@@ -1,4 +1,4 @@
-"""How many documents a source has, and how many are new or changed: by their names and times, none is read."""
+"""Counting a source's documents, and the new and changed ones among them, by name and time, without reading them."""
 
 from __future__ import annotations
 
@@ -14,15 +14,15 @@ from kbjobs.store.sources import SourceFolder
 
 
 def count_documents(folder: SourceFolder, settings: Settings) -> tuple[int, int]:
-    """Documents of a source, and those of them whose files the ledger does not know as they are.
+    """Count a source's documents, and those whose files are new or changed.
 
-    Of an archive that was never read, its maker's count is taken.
+    For an archive that was never read, the count in its header is used.
     """
     source = folder.read()
     known: dict[str, KnownDocument] = {}
     if folder.ledger.exists():
         with Ledger(folder.ledger) as ledger:
-            known = ledger.known_documents(0)  # no profile has this number: what was cut does not matter
+            known = ledger.known_documents(0)  # no profile has this id: whether documents are cut does not matter here
     pipeline = name_pipeline(source, settings)
     current = {doc_id: one.signature for doc_id, one in known.items() if one.pipeline == pipeline}
     total = changed = 0
@@ -47,5 +47,5 @@ def _count_entries(archive: FoundFile) -> int:
     try:
         with ZimFile(archive.path) as zim:
             return zim.header.article_count or zim.header.entry_count
-    except ZimError:  # the job itself will name it
+    except ZimError:  # the job itself will report it
         return 0

@@ -1,4 +1,4 @@
-"""The languages of a source's documents, once all are read: which names of folders and files mean one."""
+"""Deciding the languages of a source's documents after all are read: which names of folders and files mean one."""
 
 from __future__ import annotations
 
@@ -12,17 +12,17 @@ from kbjobs.store import metadata as store
 from kbjobs.store.ledger import Ledger
 
 CONFIRMING_SHARE = 0.02
-"""Share of the documents under a name, and at least two, whose text is in that language: then it names one, and the
-others are not translated yet. In 26 translations of one handbook the least was 0.024; the detector takes fewer than one
-text in a thousand for another language."""
+"""If the texts of this share of the documents under a name, and at least two, are in its language, the name means the
+language, and the other documents are not translated yet. In 26 translations of one handbook, the smallest share was
+0.024; the detector is wrong in fewer than one text in a thousand."""
 
 CONFIRMING_DOCUMENTS = 2
 
 
 def finalize_languages(ledger: Ledger, check: Callable[[], None]) -> None:
-    """Decide the language of each document again, by what the source as a whole says of its names.
+    """Decide the language of each document again, using what the whole source shows about its names.
 
-    ``check`` may raise.
+    ``check`` may raise to stop.
     """
     verdict = judge(_read(evidence) for _, _, evidence in store.read_evidence(ledger))
     check()
@@ -35,10 +35,10 @@ def finalize_languages(ledger: Ledger, check: Callable[[], None]) -> None:
 
 
 def judge(documents: Iterable[Evidence]) -> Verdict:
-    """Which claims the documents of a source belie, and which they confirm.
+    """Find the claims that a source's documents refute, and those that they confirm.
 
-    A claim is confirmed if some documents are in that language; a name also if most names of its form (with a region
-    or without) are. It is dropped if the detector takes most of its documents for another language.
+    A name's claim is confirmed if some of its documents are in that language, or if most names of its form (with or
+    without a region) are confirmed. A claim is dropped if the detector finds another language in most of its documents.
     """
     agreeing, all_of, against = Counter[Claim](), Counter[Claim](), Counter[Claim]()
     for evidence, detected in ((one, one.detected) for one in documents if one.detected is not None):

@@ -1,4 +1,4 @@
-"""Learning from a sample what the pages of a source repeat in their titles."""
+"""Learning from a sample which parts the titles of a source's pages repeat."""
 
 from __future__ import annotations
 
@@ -10,24 +10,24 @@ from kbjobs.content.titles import HEAD_LIMIT, SiteTitles, find_repeated, read_ti
 from kbjobs.scanning.enumeration import FactStore
 
 SAMPLE = 60
-"""Most pages whose titles are looked at, spread evenly over those that are to be read."""
+"""Most pages whose titles are examined, spread evenly over those to read."""
 
 LATER_SAMPLE = 20
-"""Least titles from which more is learned once a source was read: a few new pages may be a chapter's."""
+"""Least titles needed to learn more about a source that was read before: a few new pages may be a single chapter."""
 
 _FACT = "site titles"
 
 
 class TitleRules:
-    """What is known of a source's titles, kept in its ledger. ``site`` is what a title is freed from.
+    """The repeated parts of a source's titles, kept in its ledger. ``site`` holds the parts that are removed.
 
-    A run that continues one that was cut short learns nothing new of the same files: it reads the rest of them by
-    the same rules. Of a source that was first read by a version without rules its titles stay as they are: another
-    title makes other passages, which may have been paid for.
+    A run that continues an interrupted one learns nothing new from the same files, and reads the rest by the same
+    rules. A source that was first read by a version without rules keeps its titles: another title makes other passages,
+    which may have been paid for.
 
     Args:
         facts: the ledger.
-        is_new: whether the source has no document yet, or all are read again.
+        is_new: whether the source has no documents yet, or all are read again.
     """
 
     def __init__(self, facts: FactStore, is_new: bool) -> None:
@@ -39,7 +39,7 @@ class TitleRules:
         self._min_titles = LATER_SAMPLE if stored and not is_new else 0
 
     def learn(self, place: str, sample: Callable[[], Iterable[str]]) -> None:
-        """Learn from the titles of some pages, unless that was begun: of the files (''), or of an archive."""
+        """Learn from the titles of some pages of the files ('') or an archive, unless this run has done so already."""
         if not self._is_used or place in self._begun:
             return
         titles = list(filter(None, sample()))
@@ -49,7 +49,7 @@ class TitleRules:
         self._write()
 
     def finish(self) -> None:
-        """Note that all was read: what changes later may tell more."""
+        """Record that all was read, so that later changes may teach more."""
         if self._begun:
             self._begun = []
             self._write()
@@ -59,13 +59,13 @@ class TitleRules:
 
 
 def sample_titles(files: Sequence[FoundFile]) -> list[str]:
-    """The titles of some HTML pages."""
+    """Read the titles of some HTML pages."""
     pages = [file for file in files if file.path.suffix.lower() in HTML_SUFFIXES]
     titles = []
     for file in pages[:: max(1, len(pages) // SAMPLE)][:SAMPLE]:
         try:
             with file.path.open("rb") as page:
                 titles.append(read_title(page.read(HEAD_LIMIT)))
-        except OSError:  # it is named once it is read
+        except OSError:  # reported when the document itself is read
             continue
     return titles

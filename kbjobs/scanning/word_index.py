@@ -1,4 +1,4 @@
-"""The words by which a source can be searched before it has an index: of its passages, or of what metadata says."""
+"""The words for searching a source before it has an index, from its passages or its metadata."""
 
 from __future__ import annotations
 
@@ -20,11 +20,11 @@ def publish_words(source: SourceFolder, ledger: Ledger, profile: int | None = No
     Args:
         source: the source.
         ledger: its ledger.
-        profile: the profile of the passages; by default the one of an index job that was cut short, or else the
-            descriptions of the documents.
+        profile: the profile of the passages; by default the profile of an interrupted index job, if any; otherwise the
+            words come from the documents' metadata.
 
     Raises:
-        UnavailableError: the disk is full or cannot be written.
+        UnavailableError: the disk is full or not writable.
     """
     models = ledger.models()
     if any(WorkingCopy(source.vectors / row.key).is_there() for row in models):

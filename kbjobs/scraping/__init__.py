@@ -1,1 +1,1 @@
-"""Fetching a site into a source: the frontier's order, the rules of crawling, the files of its pages."""
+"""Scraping a site into a source: the order of fetching, the rules of crawling, the files of the pages."""

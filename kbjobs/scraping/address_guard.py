@@ -1,8 +1,8 @@
-"""The addresses a run may connect to: those of the public internet, and a private one only where it was asked for.
+"""The addresses a run may connect to: public ones, and private ones only if the user named their host.
 
-A page must not lead a run to what only this machine can reach: a router, a database, a cloud's metadata. A name is
-checked where the connection is made, on the very address that is then used. A look-up before would prove nothing: the
-next answer for the same name may be another (DNS rebinding).
+A page must not lead a run to services that only this machine can reach: a router, a database, a cloud's metadata. The
+check uses the very address that is then connected to. An earlier look-up would prove nothing, since the next answer for
+the same name may differ (DNS rebinding).
 """
 
 from __future__ import annotations
@@ -19,14 +19,14 @@ import httpcore
 from kbjobs.net.addresses import PrivateAddressError, is_private, is_private_name
 
 MAX_ADDRESSES = 4
-"""How many addresses of a name are tried; they share the time for connecting."""
+"""Most addresses of a name that are tried; they share the time for connecting."""
 
 
 async def look_up(host: str, port: int) -> list[str]:
-    """The addresses of a host, best first, without repetition.
+    """Look up the addresses of a host, best first, each once.
 
     Raises:
-        socket.gaierror: it has none.
+        socket.gaierror: the host has no address.
     """
     try:
         found = await asyncio.get_running_loop().getaddrinfo(host, port, type=socket.SOCK_STREAM)
@@ -36,9 +36,9 @@ async def look_up(host: str, port: int) -> list[str]:
 
 
 async def find_private_hosts(urls: Iterable[str]) -> frozenset[str]:
-    """Which hosts of the given URLs are at private addresses now; what a run that starts there may connect to.
+    """Find the hosts of the given URLs that have private addresses now; a run that starts there may connect to them.
 
-    A host without an address is none of them: the request will say so.
+    A host without any address is left out; the request to it will fail.
     """
     private = set()
     for host in {urlsplit(url).hostname or "" for url in urls}:
@@ -52,10 +52,10 @@ async def find_private_hosts(urls: Iterable[str]) -> frozenset[str]:
 
 
 class AddressGuard(httpcore.AsyncNetworkBackend):
-    """Connects to public addresses, and to whatever the named hosts are.
+    """Connects to public addresses, and to any address of the named hosts.
 
     Args:
-        private_hosts: hosts that may be at a private address, as in their URL.
+        private_hosts: hosts that may have a private address, as in their URL.
     """
 
     def __init__(self, private_hosts: Collection[str] = ()) -> None:
@@ -63,10 +63,10 @@ class AddressGuard(httpcore.AsyncNetworkBackend):
         self._network = httpcore.AnyIOBackend()
 
     def check_name(self, host: str) -> None:
-        """Refuse a host by its name alone: all that can be done where a proxy looks it up.
+        """Refuse a host by its name alone, which is all that can be checked if a proxy looks it up.
 
         Raises:
-            PrivateAddressError: it is a private address, or localhost.
+            PrivateAddressError: the name is a private address, or localhost.
         """
         if host.strip("[]").lower() not in self.private_hosts and is_private_name(host):
             raise PrivateAddressError(host, host)
@@ -79,11 +79,18 @@ class AddressGuard(httpcore.AsyncNetworkBackend):
         local_address: str | None = None,
         socket_options: Iterable[Any] | None = None,
     ) -> httpcore.AsyncNetworkStream:
-        """A connection to the first address of a host that answers; see httpcore.
+        """Connect to the first address of a host that answers; see httpcore.
+
+        Args:
+            host: a name or an address.
+            port: the TCP port.
+            timeout: seconds for all addresses together; 60 if None.
+            local_address: the address to connect from, if any.
+            socket_options: passed on to httpcore.
 
         Raises:
-            PrivateAddressError: one of its addresses is private, and the host is not among those that may be.
-            socket.gaierror: it has no address.
+            PrivateAddressError: one of its addresses is private, and the host is not in ``private_hosts``.
+            socket.gaierror: the host has no address.
         """
         deadline = time.monotonic() + (timeout or 60)
         try:
@@ -106,5 +113,5 @@ class AddressGuard(httpcore.AsyncNetworkBackend):
         raise socket.gaierror(socket.EAI_NONAME, f"{host} has no address")
 
     async def sleep(self, seconds: float) -> None:
-        """Wait; httpcore asks for it between attempts."""
+        """Wait; httpcore calls this between attempts."""
         await self._network.sleep(seconds)

@@ -1,7 +1,7 @@
-"""The crawl: fetch what the frontier says, several at once, and commit it in the frontier's order.
+"""The crawl: fetch the frontier's addresses, several at once, and commit them in the frontier's order.
 
-Because commits keep that order, the same site gives the same frontier and the same files, however fast each page came
-and however often the run was cut short.
+Because commits keep that order, the same site gives the same frontier and the same files, however fast each page
+arrives and however often the run is interrupted.
 """
 
 from __future__ import annotations
@@ -29,29 +29,29 @@ from kbjobs.store.frontier import FAILED, GONE, QUEUED, SAME, SAVED, SKIPPED, Ad
 from kbjobs.system.crashpoints import crash_point
 
 MAX_TRIES = 5
-"""How often an address is tried that cannot be had for the moment."""
+"""How often an address is tried that fails temporarily."""
 
 FIRST_WAIT, MAX_WAIT = 2.0, 300.0
-"""Seconds before the second try, doubled each time, and the most of it."""
+"""Seconds before the second try, doubled each time, and their maximum."""
 
 MAX_FAILURES = 20
-"""Fetches in a row that fail for want of an answer: then the site is down, and its addresses wait."""
+"""Temporary failures in a row after which the site counts as down, and its addresses wait."""
 
-CRAWLING = (0.0, 0.98)  # of the phase
+CRAWLING = (0.0, 0.98)  # the crawl's part of the phase
 
 FETCHES_A_PAGE = 10
-"""Fetches that a page of the page limit may cost on average: a site may lead to errors without end."""
+"""Most fetches on average per page of the page limit, because a site may lead to errors without end."""
 
 AT_ONCE = 16
 """Fetches at the same time."""
 
 AT_ONCE_OF_WIKI = 4
-"""Pages that a wiki is asked for at the same time: each is work for it (API:Etiquette)."""
+"""Pages requested from a wiki at the same time, because each is work for it (API:Etiquette)."""
 
 
 @dataclass(frozen=True, slots=True)
 class CrawlOptions:
-    """What a crawl fetches: at most ``page_limit`` pages, so many links deep, a fetch each ``delay`` seconds."""
+    """What a crawl fetches: at most ``page_limit`` pages, ``max_depth`` links deep, one every ``delay`` seconds."""
 
     page_limit: int
     max_depth: int
@@ -62,7 +62,7 @@ class CrawlOptions:
 
 @dataclass(slots=True)
 class Tally:
-    """What a run has done, of all its attempts that this process has seen."""
+    """Counts of a run since this process began it."""
 
     fetched: int = 0
     saved: int = 0
@@ -72,19 +72,19 @@ class Tally:
 
 
 class SiteDown(KbjobsError):
-    """The site no longer answers. What is queued waits."""
+    """The site no longer answers. Queued addresses wait."""
 
 
 class Crawl:
     """One run over a site.
 
     Args:
-        context: progress, and the request to stop.
-        frontier: its addresses.
-        fetcher: what fetches.
-        scope: which of them may be fetched.
-        options: how many, and how fast.
-        home_site: the site of the start, whose files need no folder of their own.
+        context: takes progress, and tells when to stop.
+        frontier: the site's addresses.
+        fetcher: sends the requests.
+        scope: which addresses may be fetched.
+        options: how many pages to fetch, and how fast.
+        home_site: the site of the start address, whose files need no folder of their own.
     """
 
     def __init__(
@@ -129,7 +129,7 @@ class Crawl:
                 self._top_up(flying)
                 if not flying:
                     if not await self._wait_for_work():
-                        self._reported = 0.0  # how it ended is told, however short ago it was told how far it is
+                        self._reported = 0.0  # report the end, however recent the last report is
                         self._report(0)
                         return
                     continue
@@ -156,7 +156,7 @@ class Crawl:
     # -- fetching ---------------------------------------------------------------------------------
 
     def _top_up(self, flying: deque[tuple[Address, asyncio.Task[Fetch]]]) -> None:
-        """Start fetches until enough are under way. As many as the page limit may still need, and no more."""
+        """Start fetches until enough are under way, but no more pages than the page limit allows."""
         pages_in_flight = sum(not address.is_asset for address, _ in flying)
         room = min(self._at_once - len(flying), self._fetches_left)
         if room <= 0:
@@ -172,7 +172,7 @@ class Crawl:
             flying.append((address, asyncio.create_task(self.visitor.fetch(address))))
 
     async def _wait_for_work(self) -> bool:
-        """Wait until a queued address may be tried again; False if there is none, or no more are wanted."""
+        """Wait a moment for a queued address to become due; False if none is queued, or no more are wanted."""
         if self._fetches_left <= 0 or (self._budget <= 0 and not self.options.wants_assets):
             return False
         found = self.frontier.next(1, float("inf"), self.options.wants_assets)
@@ -191,7 +191,7 @@ class Crawl:
         reply = arrived.reply
         if reply.status == 304 and address.file:
             self._count(address, is_saved=False)
-            # What it led to was queued when it was read, and is fetched again in this run as it is.
+            # The addresses it leads to were queued when it was read, and this run fetches them again, too.
             self.frontier.put(self._as_before(address))
         elif 200 <= reply.status < 300:
             self._commit_page(address, arrived)
@@ -207,7 +207,7 @@ class Crawl:
         if is_temporary:
             self.tally.failures_in_a_row += 1
             is_last = address.tries + 1 >= MAX_TRIES
-            # Few that wait may all have had their tries before so many have failed.
+            # A few addresses may use up their tries before there are MAX_FAILURES failures.
             if self.tally.failures_in_a_row >= (MAX_TRIES if is_last else MAX_FAILURES):
                 raise SiteDown(
                     f"{self._home_site} no longer answers ({cause}); the addresses not yet fetched are kept",
@@ -218,12 +218,12 @@ class Crawl:
                 self.frontier.put_off(address.id, cause, time.time() + wait)
                 return
         state = SKIPPED if cause in (FORBIDDEN, LEFT_OUT, "leaves the site") else FAILED
-        # What was had before stays, and is asked for again by the next run.
+        # An earlier file stays, and the next run asks for it again.
         kept = self._as_before(address)
         self.frontier.put(Fetched(address.id, state, cause, kept.file, kept.etag, kept.last_modified, kept.body_hash))
 
     def _commit_page(self, address: Address, arrived: Arrived) -> None:
-        """Commit an answer: as another address's, as none that can be kept, or as its page says."""
+        """Commit an answer as a redirect, as not keepable, as a failure, or by its content."""
         page = arrived.page
         if arrived.url != address.url:
             self._redirect(address, arrived.url)
@@ -234,7 +234,7 @@ class Crawl:
         if len(page.found.links) == MAX_LINKS:
             self.context.log.info("%s: only its first %d links are followed", arrived.url, MAX_LINKS)
         if not address.is_asset and page.is_empty:
-            # What was had before is not given up for it.
+            # An earlier file is kept.
             self._commit_failure(address, "binary content" if arrived.reply.body.strip() else "empty page", False)
         elif not address.is_asset and page.found.moved_to not in ("", address.url):
             self._redirect(address, page.found.moved_to)
@@ -242,7 +242,7 @@ class Crawl:
             self._commit_content(address, arrived, page)
 
     def _commit_content(self, address: Address, arrived: Arrived, page: ParsedPage) -> None:
-        """Commit a page with its links: as one that may not be kept, as another address's, or with its file."""
+        """Commit a page with its links: as not to be kept, as the same as another address's page, or with its file."""
         found, body_hash = page.found, arrived.body_hash
         links, deeper = self._links(address, found), address.depth + 1
         if not address.is_asset and not found.may_keep:
@@ -263,7 +263,7 @@ class Crawl:
         self.frontier.put(fetched, [*links, *filter(None, [canonical])], assets, deeper)
 
     def _save(self, address: Address, arrived: Arrived, page: ParsedPage) -> str:
-        """Write a page to its file if it is not what the file holds; returns the file's name."""
+        """Write a page to its file if it differs from it; returns the file's name."""
         reply = arrived.reply
         file = address.file or name_file(
             address.url,
@@ -278,7 +278,7 @@ class Crawl:
         return file
 
     def _redirect(self, address: Address, url: str) -> None:
-        """Record that an address is another one's."""
+        """Record that an address leads to another one."""
         if not self.scope.has(url):
             self.frontier.put(Fetched(address.id, SKIPPED, "leaves the site", address.file))
             return
@@ -286,14 +286,14 @@ class Crawl:
         self.frontier.put(Fetched(address.id, SAME, f"moved to {url}", address.file), pages, assets, address.depth)
 
     def _is_another(self, address: Address, canonical: str, body_hash: str) -> bool:
-        """Whether a page is another address's: by its body, or by a canonical link that does not lie."""
+        """Whether another address has the same page: by its body, or by a canonical link that is proven right."""
         if self.frontier.find_body(body_hash, address.id) is not None:
             return True
         if not canonical or canonical == address.url or not self.scope.has(canonical):
             return False
         known = self.frontier.find(canonical)
         if known is None:
-            # It may lie: the page is kept. Where the address has the same page it is told by its body.
+            # The link may be wrong, so the page is kept. If the address has the same page, the body will show it.
             return False
         _, state, other = known
         return state == SAVED and other == body_hash
@@ -321,13 +321,13 @@ class Crawl:
             self.context.saved(1)
 
     def _report(self, in_hand: int, *, is_waiting: bool = False) -> None:
-        """Report how far it is. Pages ``in_hand`` have come, and wait for those before them to be committed."""
+        """Report progress. Pages ``in_hand`` have arrived, and wait until those before them are committed."""
         self.context.check()
         now = time.monotonic()
         if now < self._reported + LOOK:
             return
         pages = self.frontier.count()
-        # Counting a large frontier takes its time: a twentieth of all at most.
+        # Counting a large frontier is slow: it may take at most a twentieth of the time.
         self._reported = now + 20 * (time.monotonic() - now)
         done, queued, failed = pages.of(SAVED) + pages.of(SAME) + in_hand, pages.of(QUEUED), pages.of(FAILED)
         queued = max(0, queued - in_hand)

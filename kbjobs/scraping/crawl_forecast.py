@@ -1,21 +1,21 @@
-"""How many pages a crawl will have fetched in the end, as far as what it has seen tells."""
+"""Forecasting how many pages a crawl will fetch, from what it has seen so far."""
 
 from __future__ import annotations
 
 from collections import deque
 
 WINDOW = 50
-"""Pages from which it is judged how many new addresses a page brings."""
+"""Number of recent pages that tell how many new addresses a page brings."""
 
 MIN_SEEN = 5
-"""Pages between the first look and the last, before that is judged at all."""
+"""Least number of pages between the first note and the last for a forecast."""
 
 MAX_GROWTH = 0.95
-"""New addresses a page from which on no end is in sight but the page limit."""
+"""New addresses per page from which on only the page limit ends the crawl."""
 
 
 class CrawlForecast:
-    """Estimates the pages to come: each that is queued may bring others.
+    """Forecasts the pages to come, given that each queued page may bring others.
 
     Args:
         may_grow: whether links are followed.
@@ -26,14 +26,14 @@ class CrawlForecast:
         self._seen: deque[tuple[int, int]] = deque(maxlen=WINDOW)  # pages read, addresses known by then
 
     def note(self, read: int, known: int) -> None:
-        """Note how many pages have been read, and how many addresses are known by then."""
+        """Record how many pages have been read, and how many addresses are known by then."""
         if not self._seen or read > self._seen[-1][0]:
             self._seen.append((read, known))
 
     def expect(self, queued: int, in_hand: int = 0) -> float:
-        """How many pages are still to come when so many are queued; infinite if no end is in sight.
+        """The number of pages still to come when ``queued`` are queued; infinite if no end is in sight.
 
-        Those ``in_hand`` have come, and may bring others too.
+        Pages ``in_hand`` have arrived, and may bring others too.
         """
         if not self._may_grow or not queued + in_hand:
             return queued

@@ -1,4 +1,4 @@
-"""Compressed bodies, piece by piece, so that a small one cannot become a large one unseen."""
+"""Unpacking compressed bodies piece by piece, so that a small body cannot become a huge one unnoticed."""
 
 from __future__ import annotations
 
@@ -7,27 +7,27 @@ from collections.abc import Iterator
 from typing import Any
 
 PIECE = 64 * 1024
-"""Bytes that are unpacked at once."""
+"""Bytes unpacked at once."""
 MAX_RATIO = 250
-"""Pages that consist of tables come to 1:100; gzip could do 1:1032, which only empty bytes reach."""
+"""Largest ratio of unpacked to packed bytes. Pages of tables reach 1:100; gzip reaches 1:1032 with zeros only."""
 FREE_BYTES = 1 << 20
-"""What may be unpacked at any ratio."""
+"""Bytes that may be unpacked at any ratio."""
 ENCODINGS = ("gzip", "x-gzip", "deflate", "")
-"""The encodings that are understood; none is the empty one."""
+"""The supported encodings; '' is none."""
 GZIP_MAGIC = b"\x1f\x8b"
 GZIP_WINDOW = 16 + zlib.MAX_WBITS
 
 
 class BombError(ValueError):
-    """A body becomes far larger by unpacking than any page does, or larger than it may be."""
+    """A body unpacks to far more bytes than any page does, or to more than allowed."""
 
 
 class Unpacker:
-    """Unpacks a body as it arrives. What is declared to be gzip and is not, is given as it is.
+    """Unpacks a body as it arrives. A body that is declared as gzip but is not stays unchanged.
 
     Args:
         encoding: one of :data:`ENCODINGS`, in lower case.
-        guesses: whether a body of no declared encoding is unpacked if it looks like gzip.
+        guesses: whether to unpack a body without a declared encoding if it looks like gzip.
     """
 
     def __init__(self, encoding: str, guesses: bool = False) -> None:
@@ -40,11 +40,11 @@ class Unpacker:
         self._given = 0
 
     def feed(self, data: bytes) -> Iterator[bytes]:
-        """The unpacked pieces of what has arrived, each of at most :data:`PIECE` bytes if it was packed.
+        """Yield the unpacked pieces of arrived data, each of at most :data:`PIECE` bytes if it was packed.
 
         Raises:
-            ValueError: it is damaged.
-            BombError: see there.
+            ValueError: the data is damaged.
+            BombError: it unpacks to too many bytes.
         """
         self._taken += len(data)
         if self._head is not None:
@@ -60,10 +60,10 @@ class Unpacker:
             yield from self._unpack(data)
 
     def _unpack(self, data: bytes) -> Iterator[bytes]:
-        is_full = False  # the last piece was as large as it may be, and more of it may be waiting
+        is_full = False  # the last piece had the maximum size, so more may be waiting
         while data or is_full:
             if self._stream.eof:
-                # Files may be joined (RFC 1952, 2.2). Other bytes behind the end mean nothing.
+                # gzip files may be concatenated (RFC 1952, 2.2). Other bytes after the end are ignored.
                 data = self._behind + data
                 self._behind = data[: len(GZIP_MAGIC)]
                 if self._behind != GZIP_MAGIC:
@@ -82,7 +82,7 @@ class Unpacker:
             is_full = len(part) == PIECE
 
     def finish(self) -> bytes:
-        """What is left when all has arrived.
+        """The remaining bytes, after all data has arrived.
 
         Raises:
             ValueError: the end is missing.
@@ -101,10 +101,10 @@ def open_stream(encoding: str, head: bytes, guesses: bool) -> Any:
         guesses: whether to unpack gzip that the server has not declared.
 
     Returns:
-        A decompressor of zlib, None if the body is not packed.
+        A zlib decompressor, None if the body is not packed.
     """
     if encoding == "deflate":
-        # Some servers send it with, some without the header of zlib (RFC 9110, 8.4.1.2; RFC 1950, 2.2).
+        # Some servers send deflate with a zlib header, some without (RFC 9110, 8.4.1.2; RFC 1950, 2.2).
         has_header = head[0] & 0x0F == 8 and int.from_bytes(head[:2], "big") % 31 == 0
         return zlib.decompressobj(zlib.MAX_WBITS if has_header else -zlib.MAX_WBITS)
     if head.startswith(GZIP_MAGIC) and (encoding or guesses):
@@ -113,14 +113,14 @@ def open_stream(encoding: str, head: bytes, guesses: bool) -> Any:
 
 
 def unpack(body: bytes, max_bytes: int) -> bytes:
-    """A body without its gzip, if it has one.
+    """Unpack a body if it is gzip.
 
     Args:
-        body: as it came.
-        max_bytes: bytes it may have then.
+        body: the body as received.
+        max_bytes: the largest size of the unpacked body.
     Raises:
-        ValueError: it is damaged.
-        BombError: it is too large.
+        ValueError: the body is damaged.
+        BombError: the unpacked body is too large.
     """
     unpacker = Unpacker("", guesses=True)
     unpacked = bytearray()

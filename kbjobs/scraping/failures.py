@@ -1,4 +1,4 @@
-"""Why a page could not be fetched: from the errors below to a cause that can be counted."""
+"""Why a page could not be fetched: turns errors of the lower layers into causes that can be counted."""
 
 from __future__ import annotations
 
@@ -13,12 +13,12 @@ from kbjobs.scraping.web_urls import without_password
 
 
 class FetchError(Exception):
-    """A request has given no reply that can be used.
+    """A request gave no usable reply.
 
     Args:
-        url: what was asked for.
-        cause: a short phrase that is the same for all errors of the kind.
-        detail: more of it, for a person.
+        url: the requested URL.
+        cause: a short phrase, the same for all errors of a kind.
+        detail: more about this error, for people.
         is_temporary: whether another try may succeed.
     """
 
@@ -30,7 +30,7 @@ class FetchError(Exception):
         super().__init__(self.message)
 
 
-# The first that fits, among an error and what it was raised from. httpx's own come last, because they say less.
+# The first kind that matches the error or one of its causes. httpx's own kinds come last, because they say less.
 CAUSES: list[tuple[type[Exception], str, bool]] = [
     (PrivateAddressError, "private address", False),
     (socket.gaierror, "name not found", False),
@@ -47,7 +47,7 @@ CAUSES: list[tuple[type[Exception], str, bool]] = [
 
 
 def explain(error: Exception, url: str) -> FetchError:
-    """The cause of an error of httpx, of the guard or of the network below."""
+    """Make a FetchError from an error of httpx, of the guard or of the network."""
     links = list(chain_of(error))
     for kind, cause, is_temporary in CAUSES:
         for link in links:
@@ -57,19 +57,19 @@ def explain(error: Exception, url: str) -> FetchError:
 
 
 def chain_of(error: BaseException | None) -> Iterator[BaseException]:
-    """An error, then what it was raised from."""
+    """Yield an error, then the errors it was raised from."""
     while error is not None:
         yield error
         error = error.__cause__ or error.__context__
 
 
 def is_transient(error: BaseException) -> bool:
-    """Whether a name is not found only because no server of names answers."""
+    """Whether a name was not found only because no name server answered."""
     return isinstance(error, socket.gaierror) and error.errno == socket.EAI_AGAIN
 
 
 def describe(error: BaseException) -> str:
-    """What an error says beyond its cause."""
+    """The details of an error beyond its cause."""
     if isinstance(error, PrivateAddressError):
         return error.host if error.host == error.address else f"{error.host} is {error.address}"
     if isinstance(error, ssl.SSLCertVerificationError):

@@ -1,4 +1,4 @@
-"""Work of one answer or many, that ends at once where the job is to stop."""
+"""Waiting for asynchronous work that ends at once if the job must stop."""
 
 from __future__ import annotations
 
@@ -10,13 +10,13 @@ from typing import Any, TypeVar
 from kbjobs.context import Context
 
 LOOK = 0.2
-"""Seconds after which who waits looks whether the job is to stop."""
+"""Seconds between two checks whether the job must stop."""
 
 Result = TypeVar("Result")
 
 
 async def watched(context: Context, work: Coroutine[Any, Any, Result]) -> Result:
-    """The result of some work; raises JobCancelled, and ends the work, where the job is to stop before."""
+    """Await some work and return its result; if the job must stop first, cancel the work and raise JobCancelled."""
     task = asyncio.ensure_future(work)
     try:
         while not task.done():

@@ -1,4 +1,4 @@
-"""What a page of the web leads to, and what it says of how it wants to be taken."""
+"""The links of a web page, and its rules for robots."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ MAX_LINKS = 2_000
 """Most links of one page that are followed."""
 
 REDIRECTING = 1.0
-"""Seconds of a meta refresh up to which it is a redirect; a longer one is a link."""
+"""A meta refresh of at most this many seconds is a redirect; a longer one is a link."""
 
 _ROBOT = "kbjobs"
 _REFRESH = re.compile(
@@ -44,10 +44,10 @@ EVERYTHING = Rules()
 
 @dataclass(frozen=True, slots=True)
 class PageLinks:
-    """The addresses of a page, in one form and each once: ``links``, ``assets`` (pictures and styles), ``canonical``.
+    """The normalised addresses of a page, each once: ``links``, ``assets`` (pictures and styles), ``canonical``.
 
-    ``may_follow`` and ``may_keep`` are what its robots meta and its X-Robots-Tag allow; ``moved_to`` is where it sends
-    its readers at once.
+    ``may_follow`` and ``may_keep`` are what its robots meta and its X-Robots-Tag allow; ``moved_to`` is the address
+    that it redirects its readers to.
     """
 
     links: tuple[str, ...] = ()
@@ -59,14 +59,16 @@ class PageLinks:
 
 
 def read_rules(tokens: str) -> Rules:
-    """What a robots meta says, as ``noindex, nofollow``."""
+    """Read the rules of a robots meta, such as ``noindex, nofollow``."""
     words = set(re.split(r"[\s,]+", tokens.lower()))
     return Rules(not words & {"nofollow", "none"}, not words & {"noindex", "none"})
 
 
 def read_robots_tag(value: str) -> Rules:
-    """What an X-Robots-Tag says to us: ``noindex`` to all, ``otherbot: noindex`` to another (Google, robots meta tag
-    specifications)."""
+    """Read the rules of an X-Robots-Tag that apply to kbjobs.
+
+    ``noindex`` is for all robots, ``otherbot: noindex`` for another one (Google, robots meta tag specifications).
+    """
     said = []
     robot = ""
     for part in value.split(","):
@@ -84,7 +86,7 @@ def read_links(page: str, url: str, header: Rules = EVERYTHING) -> PageLinks:
     Args:
         page: the page's HTML.
         url: its own address, from which relative ones are resolved.
-        header: what its X-Robots-Tag allows.
+        header: the rules of its X-Robots-Tag.
     """
     try:
         data = prepare_page(page.encode("utf-8", "replace"))
@@ -113,7 +115,7 @@ def read_links(page: str, url: str, header: Rules = EVERYTHING) -> PageLinks:
 
 
 def _find_links(tree: LexborHTMLParser, base: str, url: str, target: str) -> tuple[str, ...]:
-    """Where a page's links lead, the first of them to the ``target`` of its refresh, if it has one."""
+    """The targets of a page's links, beginning with the ``target`` of its refresh, if it has one."""
     links: dict[str, None] = {target: None} if target else {}
     for node in tree.css("a[href], area[href], frame[src], iframe[src], link[rel~=next i][href]"):
         attributes = node.attributes
@@ -129,7 +131,7 @@ def _find_links(tree: LexborHTMLParser, base: str, url: str, target: str) -> tup
 
 
 def _read_refresh(tree: LexborHTMLParser, base: str) -> tuple[float, str]:
-    """After how many seconds a page sends its readers elsewhere, and where to; '' if it does not."""
+    """The seconds and the target of a page's meta refresh; the target is '' if it has none."""
     for node in tree.css("meta[http-equiv=refresh i][content]"):
         if found := _REFRESH.match(node.attributes.get("content") or ""):
             address = found[3].partition(found[2])[0] if found[2] else found[3]
@@ -144,7 +146,7 @@ def read_style_links(style: str, url: str) -> tuple[str, ...]:
 
 
 def find_base(tree: LexborHTMLParser, url: str) -> str:
-    """What the relative addresses of a page that was found at ``url`` begin from."""
+    """The base of the relative addresses of a page that was found at ``url``."""
     node = tree.css_first("base[href]")
     try:
         return url if node is None else urljoin(url, node.attributes.get("href") or "")

@@ -1,4 +1,4 @@
-"""One request: its redirects, its limits, and what comes back."""
+"""One request: its redirects, its limits, and its reply."""
 
 from __future__ import annotations
 
@@ -27,50 +27,50 @@ MAX_BODY = 32 * 1024 * 1024
 """Bytes of a body, unpacked."""
 MAX_REDIRECTS = 10
 MAX_COOKIES = 500
-"""Then all are forgotten: a site that sets a new one with each page would fill the memory."""
+"""With more cookies, all are dropped: a site that sets a new one with each page would fill the memory."""
 MAX_COOKIE_BYTES = 4096
-"""Of those that are sent with a request; then all are forgotten too: servers refuse long headers."""
+"""If a request would send more bytes of cookies, all are dropped, because servers refuse long headers."""
 MAX_VALIDATOR = 1024
-"""Characters of an ETag that is sent back."""
+"""Most characters of an ETag or date that is sent back."""
 REDIRECTS = (301, 302, 303, 307, 308)
-# What a server may send gzip as without saying so, because a page is what it meant.
+# The types under which a server may send gzip without declaring it.
 PAGE_TYPES = re.compile(r"text/|application/(xhtml\+xml|xml|json|rss\+xml|atom\+xml)$|$")
 
 
 @dataclass(frozen=True)
 class FetchLimits:
-    """How long a request may take, in seconds, and how slow it may be, in bytes a second."""
+    """How long a request may take, in seconds, and how slow it may be, in bytes per second."""
 
     connect: float = 10.0
     idle: float = 20.0
-    """Between two pieces of an answer."""
+    """Between two pieces of a reply."""
     whole: float = 120.0
     """From connecting to the last byte, for each request of a chain of redirects."""
     min_rate: float = 1024.0
     slow_for: float = 20.0
-    """How long a body may come at less than the least rate, on average from its begin."""
+    """How long a body may arrive at less than ``min_rate``, on average since its start."""
 
 
 def allow_all(url: str) -> bool:
-    """Every URL may be asked for."""
+    """Allow every URL."""
     return True
 
 
 class Fetcher:
-    """Asks for pages; an async context manager, which keeps connections and cookies until it is left.
+    """Fetches pages; an async context manager that keeps connections and cookies until it is left.
 
-    It knows nothing of proxies, certificates or passwords of the environment. Every request waits for its turn, also
-    those of redirects and of robots.txt; the time in which it waits does not count for its limits.
+    It ignores proxies, certificates and passwords from the environment. Every request waits for its turn, including
+    redirects and robots.txt; the wait does not count towards its limits.
 
     Args:
-        user_agent: how it calls itself: a product token, then whom to write to.
-        guard: the addresses it may connect to; public ones if not given.
-        pace: how often a host may be asked; as often as it comes if not given.
-        route: the proxy to go through, and whom to trust; no proxy and the authorities of certifi if not given.
-        limits: of time.
-        parser: what answers are read with, which ends with this.
+        user_agent: the User-Agent header: a product token, then a contact.
+        guard: the addresses it may connect to; by default public ones.
+        pace: how often a host may be asked; by default without delay.
+        route: the proxy to use, and the authorities to trust; by default no proxy, and those of certifi.
+        limits: the time limits of a request.
+        parser: parses the replies; it is closed with the fetcher.
     Raises:
-        ValueError: the proxy is no URL of a known kind.
+        ValueError: the proxy is not a URL of a known kind.
     """
 
     def __init__(
@@ -83,7 +83,7 @@ class Fetcher:
         limits: FetchLimits | None = None,
         parser: Parser | None = None,
     ) -> None:
-        # httpx tells of every request, with the whole URL, which may carry a password.
+        # httpx logs every request with the whole URL, which may contain a password.
         logging.getLogger("httpx").setLevel(logging.WARNING)
         self.user_agent = user_agent
         self.pace = pace or HostThrottle(0)
@@ -115,17 +115,17 @@ class Fetcher:
         max_bytes: int = MAX_BODY,
         cuts: bool = False,
     ) -> Reply:
-        """Ask for a page and follow its redirects.
+        """Request a page and follow its redirects.
 
         Args:
-            url: http or https.
-            etag: of the reply that came from this very URL before; with it, an unchanged page gives a status of 304.
-            last_modified: the same. Neither is sent on if the URL now redirects: they are of another page.
-            is_allowed: whether a URL that a redirect leads to may be asked for.
-            max_bytes: bytes the body may have.
-            cuts: whether a longer body is cut there instead of refused.
+            url: an http or https URL.
+            etag: the ETag of an earlier reply from this very URL; with it, an unchanged page gives status 304.
+            last_modified: the Last-Modified of that reply, likewise. Neither is sent to the target of a redirect.
+            is_allowed: whether a redirect to a URL may be followed.
+            max_bytes: the largest size of the body in bytes.
+            cuts: whether to cut a longer body instead of refusing it.
         Raises:
-            FetchError: there is no reply, or none that may be followed or kept. An error status is a reply.
+            FetchError: there is no reply, or it may not be followed or kept. An error status is a reply.
         """
         validators = {"If-None-Match": etag, "If-Modified-Since": last_modified}
         headers = {name: value for name, value in validators.items() if can_be_sent(value)}
@@ -133,7 +133,7 @@ class Fetcher:
         asked = set()
         while True:
             request = self._make_request(url, headers)
-            # A page that redirects to itself with a cookie wants to know whether it comes back.
+            # A page may redirect to itself with a cookie to test that cookies work: that is not a loop.
             question = (str(request.url), request.headers.get("cookie"))
             if question in asked:
                 raise FetchError(moved_from[0], "redirect loop", f"back to {url}")
@@ -181,7 +181,7 @@ class Fetcher:
             detail = str(error) or f"more than {self.limits.whole:g} s"
             raise FetchError(url, "too slow", detail, is_temporary=True) from error
         except (httpx.HTTPError, httpx.InvalidURL, PrivateAddressError, OSError) as error:
-            # httpx looks at where a redirect leads even if it is not to follow it: hence an invalid URL.
+            # httpx parses the target of a redirect even if it does not follow it, hence InvalidURL.
             raise explain(error, url) from error
 
     async def _read(self, response: httpx.Response, url: str, max_bytes: int, cuts: bool) -> Reply:
@@ -221,15 +221,15 @@ class Fetcher:
 
 
 def can_be_sent(validator: str) -> bool:
-    """Whether a request may carry a validator: a server may have sent any bytes, and as many as it liked."""
+    """Whether a request may carry a validator; a server may have sent any bytes, and any number of them."""
     return 0 < len(validator) <= MAX_VALIDATOR and validator.isascii() and validator.isprintable()
 
 
 def find_target(url: httpx.URL, location: str) -> str:
-    """Where a redirect leads, without its fragment.
+    """The target of a redirect, without its fragment.
 
     Raises:
-        FetchError: to no web URL.
+        FetchError: the target is not a web URL.
     """
     with contextlib.suppress(httpx.InvalidURL, ValueError):
         target = str(url.join(location).copy_with(fragment=None))
@@ -239,7 +239,7 @@ def find_target(url: httpx.URL, location: str) -> str:
 
 
 def read_content_type(value: str) -> tuple[str, str]:
-    """Media type and charset of a Content-Type, each empty if it is not there."""
+    """Media type and charset of a Content-Type, each empty if missing."""
     media_type, _, parameters = value.partition(";")
     charset = re.search(r"charset\s*=\s*[\"']?\s*([^\s\"';,]+)", parameters, re.IGNORECASE)
     return media_type.strip().lower(), charset[1] if charset else ""

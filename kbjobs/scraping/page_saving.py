@@ -1,4 +1,4 @@
-"""The files of a scraped site: which name an address gets, and how a page is written so that it reads offline."""
+"""The files of a scraped site: naming the file of an address, and rewriting a page so that it works offline."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from kbjobs.store.sources import RESERVED
 from kbjobs.system.files import atomic_write
 
 SEGMENT_LIMIT = 100
-"""Longest part of a file's path, in bytes; file systems allow 255."""
+"""Longest component of a file's path in bytes; file systems allow 255."""
 
 DEPTH_LIMIT = 20
 """Most folders of a file's path."""
@@ -30,7 +30,7 @@ SUFFIXES = {
     "text/markdown": ".md", "text/css": ".css", "image/png": ".png", "image/jpeg": ".jpg", "image/gif": ".gif",
     "image/webp": ".webp", "image/svg+xml": ".svg", "image/x-icon": ".ico", "image/avif": ".avif",
 }  # fmt: skip
-"""The types that are kept, with the suffix of their files."""
+"""The types that are saved, with the suffix of their files."""
 
 PAGE_TYPES = frozenset({"text/html", "application/xhtml+xml", "application/pdf", "text/plain", "text/markdown"})
 """The types that become documents."""
@@ -48,17 +48,17 @@ _LINKS = (
 
 
 def name_file(url: str, media_type: str, home_site: str, is_taken: Callable[[str], bool], named: str = "") -> str:
-    """The path of an address's file below the pages, with ``/``; the same each time.
+    """Name an address's file: a path below the pages, with ``/``, that is the same each time.
 
-    It follows the path of the address. A query, another host of the site, and a name that is taken already (in capitals
-    or not) add to it.
+    It follows the path of the address. A query, another host of the site, or a name that is taken already (ignoring
+    case) adds to it.
 
     Args:
-        url: the address, in its one form.
-        media_type: what came.
+        url: the normalised address.
+        media_type: the type of the reply.
         home_site: the site whose files need no folder of their own.
         is_taken: whether another address has a file of that name.
-        named: an address whose path is followed instead.
+        named: an address whose path is used instead.
     """
     parts = urlsplit(named or url)
     digest = hashlib.sha256(url.encode()).hexdigest()[:8]
@@ -78,15 +78,15 @@ def name_file(url: str, media_type: str, home_site: str, is_taken: Callable[[str
     if site_of(url) != home_site:
         folders.insert(0, _name_folder(_clean(site_of(url))))
     place = "/".join([*folders, stem])
-    # A site may know how names are made, and take the next one as well.
+    # A hostile site may predict names, so the next one may be taken, too.
     more = ("" if number == 0 else f"-{digest}" if number == 1 else f"-{digest}-{number}" for number in count())
     return next(name for each in more if not is_taken(name := f"{place}{each}{suffix}"))
 
 
 def write_page(text: str, url: str) -> str:
-    """An HTML page as it is kept: in UTF-8, saying where it was found, its links absolute.
+    """Rewrite an HTML page for saving: in UTF-8, with absolute links, and with its address as canonical link.
 
-    A canonical link of its own would be of another place, or the same: it gives way to ours.
+    Canonical links of its own are removed.
     """
 
     address = quote(url, safe="%/:?=&+,;@!$()*~#[]")
@@ -101,7 +101,7 @@ def write_page(text: str, url: str) -> str:
         return None if found is None else f"{found}{mark}{fragment}"
 
     is_changed = _replace_links(tree, make_absolute)
-    # The links need no base any more, and those that will lead to files bear none.
+    # Absolute links need no base, and later links to files must not have one.
     for node in tree.css("base, link[rel~=canonical i]"):
         node.decompose()
         is_changed = True
@@ -109,13 +109,13 @@ def write_page(text: str, url: str) -> str:
     for place in (_HEAD, _HTML):
         if found := place.search(text[:20_000]):
             marked = text[: found.end()] + marks + text[found.end() :]
-            if _find_canonical(marked) == address:  # it may have come into a comment
+            if _find_canonical(marked) == address:  # otherwise it landed inside a comment, for example
                 return marked
     return marks + text
 
 
 def relink(text: str, file: str, files: Mapping[str, str]) -> str:
-    """Make the links of a saved page lead to other saved files, if there are such.
+    """Make the links of a saved page lead to the files of other saved pages.
 
     Args:
         text: the page.
@@ -136,7 +136,7 @@ def relink(text: str, file: str, files: Mapping[str, str]) -> str:
 
 
 def _parse(text: str) -> LexborHTMLParser | None:
-    """The tree of a page; None if it is nested too deeply to be read."""
+    """Parse a page; None if it is nested too deeply."""
     try:
         return LexborHTMLParser(prepare_page(text.encode("utf-8", "replace")))
     except TooDeeplyNested:
@@ -150,7 +150,7 @@ def _find_canonical(text: str) -> str:
 
 
 def _replace_links(tree: LexborHTMLParser, replace: Callable[[str], str | None]) -> bool:
-    """Replace the links of a page; whether there was any to replace."""
+    """Replace the links of a page; returns whether any was replaced."""
     is_changed = False
     for selector, name in _LINKS:
         for node in tree.css(selector):
@@ -165,19 +165,19 @@ def _replace_links(tree: LexborHTMLParser, replace: Callable[[str], str | None])
 
 
 def save(path: Path, data: bytes) -> None:
-    """Write a file whole or not at all; its folders are made. Where the disk is full, nothing of it is left."""
+    """Write a file completely or not at all, creating its folders; on a full disk, nothing is left behind."""
     path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
     with atomic_write(path, path.with_name(f".{path.name[:200]}.part"), durable=False) as file:
         file.write(data)
 
 
 def _name_folder(segment: str) -> str:
-    """A folder's name that no page's file has: ``/a`` is kept as ``a.html``, ``/a.html/b`` needs another folder."""
+    """A folder name that no page's file has: ``/a`` is saved as ``a.html``, so ``/a.html/b`` needs another folder."""
     return f"{segment}_" if PurePosixPath(segment).suffix.lower() in _FILE_SUFFIXES else segment
 
 
 def _clean(segment: str) -> str:
-    """A part of a path that every file system takes; '' for one that is nothing."""
+    """A path component that every file system accepts; '' if nothing is left of it."""
     name = _UNSAFE.sub("_", unquote(segment, errors="replace")).strip(" .")
     if name.split(".")[0].lower() in RESERVED:
         name = f"_{name}"

@@ -1,4 +1,4 @@
-"""Whatever a site sends is parsed in a process of its own: what a hostile answer breaks or holds up, it does there."""
+"""Parsing everything a site sends in a separate process, so that a hostile reply can break or block only that one."""
 
 from __future__ import annotations
 
@@ -10,11 +10,11 @@ from kbjobs.content.document_reading import DOCUMENT_SECONDS, max_seconds
 from kbjobs.system.child_process import ChildError, ChildLimits, ChildLost, ChildProcess, ChildProgram
 
 SERVICE = "kbjobs.scraping.parsing_service:ParsingService"
-"""By name: it is made of what asks for it."""
+"""The name of the service that the parsing process runs."""
 
 
 class ParseError(ValueError):
-    """What a site sent cannot be parsed; the message says why. ``is_late``: it takes too much time."""
+    """A reply cannot be parsed; the message says why. ``is_late``: parsing takes too long."""
 
     def __init__(self, message: str, *, is_late: bool = False) -> None:
         super().__init__(message)
@@ -22,7 +22,7 @@ class ParseError(ValueError):
 
 
 class Parser:
-    """Asks the process that parses, which is started when it is first needed.
+    """Calls the parsing process, which is started when it is first needed.
 
     Args:
         document_seconds: the setting ``document_seconds``.
@@ -33,7 +33,7 @@ class Parser:
         self._child = ChildProcess(ChildProgram(SERVICE), "the process that reads it")
 
     def close(self) -> None:
-        """End the process, whatever it does."""
+        """Stop the process, even in the middle of a call."""
         self._child.stop()
 
     async def ask(self, method: str, *given: object, size: int) -> Any:
@@ -42,10 +42,10 @@ class Parser:
         Args:
             method: a method of :class:`kbjobs.scraping.parsing_service.ParsingService`.
             given: its arguments.
-            size: bytes to parse, which decide how long it may take.
+            size: the bytes to parse, which determine the time limit.
 
         Raises:
-            ParseError: it cannot be parsed, or takes too long.
+            ParseError: the reply cannot be parsed, or parsing takes too long.
         """
         return await asyncio.to_thread(self.ask_now, method, *given, size=size)
 
@@ -55,11 +55,11 @@ class Parser:
         Args:
             method: a method of :class:`kbjobs.scraping.parsing_service.ParsingService`.
             given: its arguments.
-            size: bytes to parse, which decide how long it may take.
-            check: called while waiting; what it raises ends the call.
+            size: the bytes to parse, which determine the time limit.
+            check: called while waiting; may raise to end the call.
 
         Raises:
-            ParseError: it cannot be parsed, or takes too long.
+            ParseError: the reply cannot be parsed, or parsing takes too long.
         """
         limits = ChildLimits(max_seconds(size, self._document_seconds), check=check)
         try:

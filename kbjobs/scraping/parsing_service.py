@@ -1,4 +1,4 @@
-"""What parses the answers of a site, in a process of its own (:mod:`kbjobs.scraping.parsing`)."""
+"""The service that parses the replies of a site, in a separate process (:mod:`kbjobs.scraping.parsing`)."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ NO_LINKS = PageLinks()
 
 @dataclass(frozen=True, slots=True)
 class ParsedPage:
-    """A page's addresses, and its bytes as they are kept: None if they are no text, or are kept as they came."""
+    """A page's addresses, and its rewritten bytes for saving; ``copy`` is None if it is saved as received."""
 
     found: PageLinks = NO_LINKS
     copy: bytes | None = None
@@ -29,7 +29,7 @@ class ParsedPage:
 
 
 class ParsingService:
-    """Each method parses one answer."""
+    """Parses replies; each method parses one."""
 
     def __init__(self) -> None:
         self._files: Mapping[str, str] = {}
@@ -38,13 +38,13 @@ class ParsingService:
         """Parse a page or a style sheet.
 
         Args:
-            reply: the site's answer.
+            reply: the site's reply.
             kind: its media type.
             url: its address.
             wants_copy: whether to return the page as it is saved.
 
         Returns:
-            Its links, and its copy if it was asked for.
+            Its links, and its copy if requested.
         """
         rules = read_robots_tag(reply.headers.get("x-robots-tag", ""))
         if kind in HTML_TYPES or kind == "text/css":
@@ -58,7 +58,7 @@ class ParsingService:
         return ParsedPage(found, is_empty=kind in HTML_TYPES or not reply.body.strip())
 
     def have_same_text(self, page: Path, other: Path) -> bool:
-        """Whether two kept pages have the same main text."""
+        """Whether two saved pages have the same main text."""
         return _read_main_text(page) == _read_main_text(other)
 
     def apis(self, reply: Reply) -> list[str]:
@@ -70,11 +70,11 @@ class ParsingService:
         return read_sitemap(body)
 
     def robots(self, text: str, user_agent: str) -> Robots:
-        """The rules of a robots.txt."""
+        """Read the rules of a robots.txt."""
         return Robots(text, user_agent)
 
     def use_files(self, files: Mapping[str, str]) -> None:
-        """Take the files of addresses, to which :meth:`relink` lets links lead."""
+        """Set the files by address that :meth:`relink` makes links lead to."""
         self._files = files
 
     def relink(self, text: str, file: str) -> str:

@@ -1,29 +1,29 @@
-"""What comes back of a request."""
+"""The reply to a request."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 
 MAX_ASIDE = 64 * 1024
-"""Bytes that are read of a body that is not the page: of a redirect or an error."""
+"""Most bytes read of a body that is not a page, such as a redirect's or an error's."""
 
 
 @dataclass(frozen=True)
 class Reply:
-    """What a server has answered, after its redirects."""
+    """A server's reply, after redirects."""
 
     url: str
-    """Where it was found."""
+    """The address that gave the reply."""
     status: int
     headers: dict[str, str]
-    """By names in lower case; several of one name are joined by a comma."""
+    """By name in lower case; several headers of one name are joined by commas."""
     body: bytes
-    """Unpacked. Of an error (a status of 300 or more) only the first :data:`MAX_ASIDE` bytes."""
+    """Unpacked. With a status of 300 or more, only the first :data:`MAX_ASIDE` bytes."""
     media_type: str = ""
-    """In lower case, without parameters; empty where there is none."""
+    """In lower case, without parameters; empty if there is none."""
     charset: str = ""
-    """Of the Content-Type, as it is written there; empty where there is none."""
+    """From the Content-Type, as written there; empty if there is none."""
     moved_from: tuple[str, ...] = ()
-    """The URLs that led here by a redirect, the one that was asked for first."""
+    """The URLs that redirected here, beginning with the requested one."""
     named: str = ""
-    """A URL after which its file is named, where that of the page tells less."""
+    """A URL to name its file after, if it is more telling than ``url``."""

@@ -1,4 +1,4 @@
-"""Bringing a site into a source: begin or resume, crawl, remove what is gone, make the copy read offline."""
+"""Scraping a site into a source: begin or resume, crawl, remove pages that are gone, make links work offline."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ from kbjobs.system.crashpoints import crash_point
 MAX_SITEMAP_URLS = 500_000
 SHOWN_LEFT_OUT = 200
 LEADING = ("max_depth", "follow_links", "include_assets", "allow_subdomains", "include", "exclude", "wiki")
-"""Parameters of scrape on which it depends which links are followed."""
+"""Parameters of scrape that affect which links are followed."""
 
 UNREADABLE_ROBOTS = "Until it can be read, nothing may be fetched (RFC 9309). Try again later."
 NO_SITE = "Another try will not help. Does the address open in a browser?"
@@ -45,7 +45,7 @@ Result = TypeVar("Result")
 
 @dataclass(frozen=True, slots=True)
 class ScrapeRequest:
-    """What to scrape: from which address, by which sitemap ('' for what robots.txt names), and how."""
+    """What to scrape: the start address, the sitemap ('' for those in robots.txt), and how."""
 
     url: str
     sitemap: str
@@ -55,11 +55,11 @@ class ScrapeRequest:
     exclude: tuple[str, ...]
     allow_delete: bool
     reads_wiki: bool
-    """Whether a MediaWiki is read through its API. A sitemap that was given is followed instead."""
+    """Whether to read a MediaWiki through its API. A given sitemap takes precedence."""
 
     @property
     def scope(self) -> SiteScope:
-        """Which addresses may be fetched: of the start's site, with and without www."""
+        """The addresses that may be fetched: those of the start's site, with and without www."""
         host = site_of(self.url)
         other = host.removeprefix("www.") if host.startswith("www.") else f"www.{host}"
         return SiteScope(frozenset({host, other}), self.allows_subdomains, self.include, self.exclude)
@@ -69,12 +69,12 @@ def scrape_site(context: Context, request: ScrapeRequest, remembered: dict[str, 
     """Fetch a site into the source, or continue an unfinished scrape of it.
 
     Args:
-        context: the source, its settings and the request to stop.
+        context: the job's context, with the source and its settings.
         request: what to scrape, and how.
-        remembered: parameters that are kept with the source for the next scrape, by name; JSON values.
+        remembered: parameters to keep with the source for the next scrape, by name; JSON values.
 
     Returns:
-        Counts of pages and assets, what failed or was skipped and why.
+        Counts of pages and assets, and the causes of failures and skips.
 
     Raises:
         KbjobsError: nothing of the site can be fetched, it stops answering, or too many of its pages are gone.
@@ -87,7 +87,7 @@ def scrape_site(context: Context, request: ScrapeRequest, remembered: dict[str, 
             Source(source.id, (str(source.pages),), base_url=f"{parts.scheme}://{parts.netloc}/", created_at=now_text())
         )
     former = source.read_scrape()
-    # Other links are followed now: pages that have not changed are read once more for theirs.
+    # If other links are followed now, even unchanged pages must be read again for their links.
     leads_elsewhere = bool(former) and any(former.get(name) != remembered.get(name) for name in LEADING)
     with Frontier(source.frontier) as frontier:
         if frontier.is_open and not leads_elsewhere:
@@ -109,7 +109,7 @@ def scrape_site(context: Context, request: ScrapeRequest, remembered: dict[str, 
 
 
 def describe_plan(context: Context, request: ScrapeRequest) -> PhaseResult:
-    """What a run would fetch, as far as robots.txt and the sitemaps tell. Nothing is written."""
+    """Describe what a run would fetch according to robots.txt and the sitemaps. Nothing is written."""
     return asyncio.run(_with_fetcher(context, request, lambda fetcher: _describe_plan(context, request, fetcher)))
 
 
@@ -155,7 +155,7 @@ async def _crawl(context: Context, request: ScrapeRequest, frontier: Frontier, f
 
 
 async def _find_wiki(crawl: Crawl, request: ScrapeRequest, robots: Robots) -> Wiki | None:
-    """The wiki to scrape; None if the site is no wiki, or is read as any other site. It is looked for once."""
+    """Find the wiki to scrape, once; None if the site is not a wiki, or is read as any other site."""
     if not request.reads_wiki or request.sitemap or not robots.allows(request.url):
         return None
     known = crawl.frontier.fact("wiki")
@@ -167,7 +167,7 @@ async def _find_wiki(crawl: Crawl, request: ScrapeRequest, robots: Robots) -> Wi
             crawl.fetcher, request.url, request.scope, crawl.context.log.warning, known=known.get("api") or ""
         )
     except FetchError:
-        return None  # the crawl says why, or tries again
+        return None  # the crawl reports the error, or tries again
     if wiki is None and (reply is None or reply.status != 200):
         return None
     crawl.frontier.set_fact("wiki", {"url": request.url, "api": "" if wiki is None else wiki.api})
@@ -196,7 +196,7 @@ async def _describe_plan(context: Context, request: ScrapeRequest, fetcher: Fetc
     delay = max(request.options.delay, robots.crawl_delay)
     may_start = robots.allows(request.url)
     if request.reads_wiki and not request.sitemap and may_start:
-        with suppress(FetchError):  # of an address that cannot be had no more is told than of a page
+        with suppress(FetchError):  # an address that cannot be fetched is described like a page
             wiki, _ = await find_wiki(fetcher, request.url, request.scope, context.log.warning)
             if wiki is not None:
                 api = WikiApi(fetcher, wiki.api, request.scope.is_on_site)
@@ -225,7 +225,7 @@ async def _describe_plan(context: Context, request: ScrapeRequest, fetcher: Fetc
 
 
 def _describe_wiki(request: ScrapeRequest, wiki: Wiki, delay: float, pages: int) -> PhaseResult:
-    """``pages`` were counted up to the page limit."""
+    """Describe the plan for a wiki; ``pages`` were counted up to the page limit."""
     more = " or more" if pages == request.options.page_limit else ""
     counts = {
         "wiki": wiki.name, "license": wiki.license, "api": wiki.api, "pages_of_wiki": wiki.pages, "would_fetch": pages,
@@ -248,7 +248,7 @@ def _advise(causes: dict[str, int]) -> str:
 
 
 def _drop_doubles(context: Context, frontier: Frontier, crawl: Crawl) -> None:
-    """Drop pages that say that they are another page, where both have the same main text."""
+    """Drop pages whose canonical page was saved too and has the same main text."""
     doubles = frontier.doubles()
     if not doubles:
         return
@@ -271,7 +271,7 @@ def _drop_doubles(context: Context, frontier: Frontier, crawl: Crawl) -> None:
 
 
 def _remove_gone(context: Context, frontier: Frontier, allow_delete: bool) -> int:
-    """Remove the files of addresses that are no longer there; raises KbjobsError if they are too many."""
+    """Remove the files of addresses that are gone; raises KbjobsError if there are too many."""
     gone = frontier.gone()
     kept = sum(1 for _ in frontier.files())
     if len(gone) > MAX_REMOVED * kept and not allow_delete:
@@ -288,7 +288,7 @@ def _remove_gone(context: Context, frontier: Frontier, allow_delete: bool) -> in
 
 
 def _relink_pages(context: Context, frontier: Frontier) -> None:
-    """Let the links of pages lead to the files of others."""
+    """Make the links between saved pages lead to their files."""
     files = dict(frontier.files())
     with closing(Parser(context.settings.number("document_seconds"))) as parser:
         parser.ask_now("use_files", files, size=0, check=context.check)
@@ -304,13 +304,13 @@ def _relink_files(context: Context, parser: Parser, files: dict[str, str]) -> No
         path = context.source.pages / file
         try:
             text = path.read_bytes().decode("utf-8", "replace")
-        except FileNotFoundError:  # taken away by somebody; the next run fetches it again
+        except FileNotFoundError:  # somebody removed it; the next run fetches it again
             continue
         try:
             linked = parser.ask_now("relink", text, file, size=len(text), check=context.check)
         except ParseError as error:
             context.log.warning("the links of %s still lead to the web: %s", file, error)
-            parser.ask_now("use_files", files, size=0, check=context.check)  # of the next process
+            parser.ask_now("use_files", files, size=0, check=context.check)  # for the new process
             continue
         if linked != text:
             save(path, linked.encode("utf-8", "replace"))

@@ -1,4 +1,4 @@
-"""The files of a site that are asked for in addition to its pages: robots.txt and sitemaps."""
+"""The files of a site that are fetched in addition to its pages: robots.txt and sitemaps."""
 
 from __future__ import annotations
 
@@ -14,14 +14,14 @@ from kbjobs.scraping.sitemaps import MAX_BYTES, MAX_URLS, Sitemap
 from kbjobs.scraping.web_urls import without_password
 
 MAX_FILES = 1000
-"""Sitemaps of an index that are asked for."""
+"""Most sitemaps of an index that are fetched."""
 
 
 async def fetch_robots(fetcher: Fetcher, url: str) -> Robots:
-    """The robots.txt for a URL: of its scheme, host and port. It is followed to other hosts too.
+    """Fetch the robots.txt of a URL's scheme, host and port, even if it redirects to another host.
 
-    Where there is none (a status of 4xx, or redirects without an end) everything is allowed. Where it cannot be read
-    (5xx, no answer) nothing is (RFC 9309, 2.3.1). A 429 says "not now", not "there is none": nothing is allowed.
+    If there is none (a status of 4xx, or endless redirects), everything is allowed. If it cannot be read (5xx, no
+    answer), nothing is allowed (RFC 9309, 2.3.1). A 429 means "not now" rather than "none", so nothing is allowed.
     """
     parts = urlsplit(url)
     place = f"{parts.scheme}://{parts.netloc.rpartition('@')[2]}/robots.txt"
@@ -49,7 +49,7 @@ async def fetch_robots(fetcher: Fetcher, url: str) -> Robots:
 
 
 async def _fetch_sitemap(fetcher: Fetcher, url: str, may_ask: Callable[[str], bool], problems: list[str]) -> Sitemap:
-    """What is at the URL; an empty sitemap where it cannot be read, which ``problems`` is told."""
+    """Fetch a sitemap; if it cannot be read, add the reason to ``problems`` and return an empty one."""
     try:
         reply = await fetcher.get(url, is_allowed=may_ask, max_bytes=MAX_BYTES)
         if reply.status != 200:
@@ -66,16 +66,16 @@ async def _fetch_sitemap(fetcher: Fetcher, url: str, may_ask: Callable[[str], bo
 async def find_urls(
     fetcher: Fetcher, url: str, is_allowed: Callable[[str], bool], max_pages: int
 ) -> tuple[list[tuple[str, str]], list[str]]:
-    """List the pages of a sitemap, and of the sitemaps it lists, one level deep as the protocol has it.
+    """List the pages of a sitemap, and of the sitemaps it lists, one level deep as the protocol says.
 
     Args:
         fetcher: sends the requests.
         url: the sitemap's address.
         is_allowed: whether a page is wanted; a sitemap on another host than ``url`` is requested only if it is allowed.
-        max_pages: how many pages to list at most.
+        max_pages: the largest number of pages.
 
     Returns:
-        Pages with the dates of their last change, each once; and what could not be read, a sentence each.
+        The pages, each once with the date of its last change; and the problems, one sentence each.
     """
     pages: dict[str, str] = {}
     problems: list[str] = []

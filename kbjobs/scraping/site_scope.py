@@ -1,4 +1,4 @@
-"""One form for each address, and whether it belongs to the site."""
+"""Normalising addresses, and deciding whether an address belongs to the site."""
 
 from __future__ import annotations
 
@@ -14,12 +14,12 @@ URL_LIMIT = 2_000
 """Longest address that is followed, in characters."""
 
 MAX_PARAMETERS = 10
-"""Of a query; a longer one is a form's, or a trap's."""
+"""Most parameters of a query; more suggest a form or a trap."""
 
 MAX_EQUAL_SEGMENTS = 3
-"""Of a path: one that repeats itself more often grows with each visit (a relative link that should not be)."""
+"""Most equal segments of a path; more suggest a path that grows with each visit (by a wrongly relative link)."""
 
-# Parameters that say where a visitor came from or who he is, not which page he wants.
+# Parameters that say where visitors come from or who they are, not which page they want.
 _TRACKING = re.compile(
     r"(?:utm_\w+|gclid|gbraid|wbraid|fbclid|msclkid|yclid|dclid|igshid|mc_[ce]id|_ga|_gl|_hs\w+|ref_src|spm|"
     r"phpsessid|jsessionid|aspsessionid\w*|sessionid|session_id|sid|cfid|cftoken)\Z",
@@ -35,10 +35,10 @@ _LONE_PERCENT = re.compile(r"%(?![0-9a-fA-F]{2})")
 
 
 def normalise(url: str, base: str = "") -> str | None:
-    """One form for all spellings of an address; None for what is no page of the web.
+    """Turn all spellings of an address into one; None if it is not a web page's address.
 
-    Host in lower case and in ASCII (IDNA), no default port, no credentials, no fragment, no tracking parameters or
-    session ids, dots of the path resolved, quoting only where it is needed.
+    The host is in lower case and ASCII (IDNA), without default port and credentials; fragment, tracking parameters and
+    session ids are removed, the dots of the path are resolved, and only characters that need it are quoted.
     """
     url = url.strip()
     if len(url) > URL_LIMIT:
@@ -65,12 +65,12 @@ def normalise(url: str, base: str = "") -> str | None:
 
 
 def site_of(url: str) -> str:
-    """Scheme-less host and port of an address in one form."""
+    """The host and port of a normalised address."""
     return urlsplit(url).netloc.rpartition("@")[2]
 
 
 def is_trap(url: str) -> bool:
-    """Whether an address looks like one of endlessly many."""
+    """Whether an address looks like one of an endless series."""
     parts = urlsplit(url)
     segments = [segment for segment in parts.path.split("/") if segment]
     repeats = any(segments.count(segment) > MAX_EQUAL_SEGMENTS for segment in set(segments))
@@ -79,10 +79,10 @@ def is_trap(url: str) -> bool:
 
 @dataclass(frozen=True, slots=True)
 class SiteScope:
-    """Which addresses a run may fetch: those of the site, of its subdomains if asked for, and of the patterns.
+    """The addresses that a run may fetch: those of the site, of its subdomains if allowed, that match the patterns.
 
-    A pattern has ``*`` and ``?``, and is compared with the path and the query, or with the whole address where it
-    begins with http. Without ``include`` all are included; ``exclude`` is stronger.
+    A pattern may contain ``*`` and ``?``, and is compared with the path and query, or with the whole address if it
+    begins with http. Without ``include``, all are included; ``exclude`` takes precedence.
     """
 
     hosts: frozenset[str]
@@ -91,7 +91,7 @@ class SiteScope:
     exclude: tuple[str, ...] = ()
 
     def is_on_site(self, url: str) -> bool:
-        """Whether an address is of the site at all."""
+        """Whether an address belongs to the site at all."""
         host = site_of(url)
         if host in self.hosts:
             return True
@@ -106,7 +106,7 @@ class SiteScope:
 
 
 def check_patterns(patterns: Sequence[str]) -> None:
-    """Raise UsageError for a pattern that can match nothing."""
+    """Raise UsageError if a pattern can match nothing."""
     for pattern in patterns:
         if not pattern.startswith(("/", "*", "http://", "https://")):
             raise UsageError(
@@ -134,7 +134,7 @@ def _clean_query(query: str) -> str:
 
 
 def _requote(text: str) -> str:
-    """Quote what has to be, and nothing else: ``%7e`` is ``~``, ``%2f`` is not ``/``."""
+    """Quote only characters that need it: ``%7e`` becomes ``~``, but ``%2f`` does not become ``/``."""
 
     def decode(found: re.Match[str]) -> str:
         character = chr(int(found[1], 16))
@@ -144,7 +144,7 @@ def _requote(text: str) -> str:
 
 
 def _resolve_dots(path: str) -> str:
-    """The path without ``.`` and ``..``, as RFC 3986, section 5.2.4, removes them; quoted dots are dots too."""
+    """Remove ``.`` and ``..`` from a path as in RFC 3986, section 5.2.4; quoted dots count as dots."""
     kept: list[str] = []
     segments = path.split("/")
     for number, segment in enumerate(segments):

@@ -1,4 +1,4 @@
-"""Sitemaps: the list of its pages that a site gives (sitemaps.org/protocol.html), and feeds, which are one too."""
+"""Sitemaps, in which a site lists its pages (sitemaps.org/protocol.html), and feeds, which serve as sitemaps."""
 
 from __future__ import annotations
 
@@ -10,20 +10,20 @@ from kbjobs.scraping.web_urls import is_web_url
 
 MAX_BYTES = 50 * 1024 * 1024
 MAX_URLS = 50_000
-"""In one file. Both limits are the protocol's, the bytes those of the unpacked file."""
+"""Most URLs of one file. Both limits are the protocol's; the bytes are those of the unpacked file."""
 MAX_DEPTH = 50
-"""Elements inside one another, so that a file of nothing but opening tags fills no memory."""
+"""Deepest nesting of elements, so that a file of opening tags alone cannot fill the memory."""
 ENTRIES = {"urlset": "url", "sitemapindex": "sitemap", "rss": "item", "RDF": "item", "feed": "entry"}
-"""What an entry is called in a file, by its root."""
+"""The name of an entry, by the file's root element."""
 FIELDS = {"loc": "loc", "link": "link", "lastmod": "date", "pubDate": "date", "updated": "date", "date": "date"}
 
 
 @dataclass
 class Sitemap:
-    """What one file lists, in its order."""
+    """The entries of one file, in its order."""
 
     urls: list[tuple[str, str]] = field(default_factory=list)
-    """Pages, each with the date of its last change as it is written there, which may be empty."""
+    """Pages, each with the date of its last change as written there; it may be empty."""
     sitemaps: list[str] = field(default_factory=list)
     """Other sitemaps, if it is an index."""
     is_cut: bool = False
@@ -35,7 +35,7 @@ class Sitemap:
         Args:
             kind: ``sitemap`` for another sitemap; anything else is a page.
             url: the address.
-            date: of its last change, as it is written there; may be empty.
+            date: the date of its last change as written there; may be empty.
         """
         if len(self.urls) + len(self.sitemaps) >= MAX_URLS:
             self.is_cut = True
@@ -48,10 +48,10 @@ class Sitemap:
 
 
 def read_sitemap(body: bytes) -> Sitemap:
-    """Read a sitemap: XML, an index of sitemaps, a list of URLs as text, RSS or Atom, each as it is or in gzip.
+    """Read a sitemap: XML, an index of sitemaps, a list of URLs as text, RSS or Atom, each plain or gzipped.
 
     Raises:
-        ValueError: it is none of these, is damaged, too large, or declares entities.
+        ValueError: the body is none of these, is damaged or too large, or declares entities.
     """
     text = unpack(body, MAX_BYTES).lstrip()
     if is_xml(text):
@@ -65,12 +65,12 @@ def read_sitemap(body: bytes) -> Sitemap:
 
 
 def is_xml(text: bytes) -> bool:
-    """Whether a text begins as XML does, in UTF-8 or UTF-16."""
+    """Whether a text begins like XML, in UTF-8 or UTF-16."""
     return text.lstrip(b"\xef\xbb\xbf\xff\xfe\x00").startswith(b"<")
 
 
 def read_xml(text: bytes) -> Sitemap:
-    """Read a sitemap of XML; see :func:`read_sitemap`."""
+    """Read an XML sitemap; see :func:`read_sitemap`."""
     parser = expat.ParserCreate()
     parser.buffer_text = True
     reading = _Reading()
@@ -80,13 +80,13 @@ def read_xml(text: bytes) -> Sitemap:
     parser.EntityDeclHandler = reading.refuse_entity
     try:
         parser.Parse(text, True)
-    except (expat.ExpatError, LookupError) as error:  # the latter for a charset that nobody knows
+    except (expat.ExpatError, LookupError) as error:  # LookupError for an unknown charset
         raise ValueError(f"it is not XML: {error}") from error
     return reading.sitemap
 
 
 class _Reading:
-    """What has been read of a file so far. Names count without their namespace, and only right below an entry."""
+    """The state of reading a file. Namespaces are ignored, and fields count only directly below an entry."""
 
     def __init__(self) -> None:
         self.sitemap = Sitemap()

@@ -1,4 +1,4 @@
-"""How often and how many at a time a host is asked."""
+"""The throttle of requests: how often, and how many at a time, a host may be asked."""
 
 from __future__ import annotations
 
@@ -14,12 +14,12 @@ from kbjobs.net.backoff import read_retry_after
 CONNECTIONS = 16
 """Requests to one host at the same time."""
 MAX_BACKOFF = 300.0
-"""Seconds: the longest rest that nobody has asked for."""
+"""Longest rest in seconds, unless the host asks for a longer one."""
 
 
 @dataclass
 class _Host:
-    """What is known of one host. ``started`` and ``rests_until`` are times of the pace's clock."""
+    """The state of one host. ``started`` and ``rests_until`` are times of the throttle's clock."""
 
     places: asyncio.Semaphore
     turn: asyncio.Lock = field(default_factory=asyncio.Lock)
@@ -30,7 +30,7 @@ class _Host:
 
 
 class HostTurn:
-    """A request's leave to start. Until it has started, or ended, no other one of its host gets any."""
+    """A request's permission to start. Until it has started or ended, no other request to the host gets one."""
 
     def __init__(self, host: _Host, clock: Callable[[], float]) -> None:
         self._host = host
@@ -38,7 +38,7 @@ class HostTurn:
         self._is_next = True
 
     def mark_start(self) -> None:
-        """Count the gap from now: the request leaves only now, because it first had to connect."""
+        """Count the gap from now: the request is sent only now, because it had to connect first."""
         self._host.started = max(self._host.started, self._clock())
         self.let_next()
 
@@ -50,14 +50,14 @@ class HostTurn:
 
 
 class HostThrottle:
-    """Grants turns, host by host.
+    """Grants turns to requests, host by host.
 
-    Two requests to a host start at least the delay apart, or what its robots.txt asks for if that is more, however many
-    callers wait. Without either only the number of requests at the same time is limited.
+    Two requests to a host start at least the delay apart, or the crawl delay of its robots.txt if that is longer,
+    however many callers wait. Without either, only the number of simultaneous requests is limited.
 
     Args:
         delay: seconds between the starts of two requests to one host.
-        clock: seconds that only grow.
+        clock: a monotonic clock in seconds.
         connections: requests to one host at the same time.
         sleep: waits for a number of seconds.
     """
@@ -79,19 +79,19 @@ class HostThrottle:
         return self._hosts.setdefault(host, _Host(asyncio.Semaphore(self._connections)))
 
     def set_crawl_delay(self, host: str, seconds: float) -> None:
-        """What the robots.txt of a host asks for; the user's delay stays the least."""
+        """Set the delay that a host's robots.txt asks for; it never goes below the user's delay."""
         self._host(host).crawl_delay = seconds
 
     @contextlib.asynccontextmanager
     async def turn(self, host: str) -> AsyncIterator[HostTurn]:
-        """Wait until a request to the host may start; it has ended when the context is left.
+        """Wait until a request to the host may start; leaving the context marks its end.
 
         Args:
-            host: as ``web_urls.host_of`` gives it.
+            host: the host as ``web_urls.host_of`` returns it.
         """
         known = self._host(host)
         async with known.places:
-            # Who holds the lock starts next. The gap is counted from when it really did, not from when it was to.
+            # The holder of the lock starts next. The gap counts from the actual start, not from the planned one.
             await known.turn.acquire()
             turn = HostTurn(known, self._clock)
             try:
@@ -105,7 +105,7 @@ class HostThrottle:
                 turn.let_next()
 
     def wait_for(self, host: str) -> float:
-        """Seconds until the next request to the host could start, those that wait already not counted."""
+        """Seconds until the next request to the host could start, not counting requests that already wait."""
         known = self._host(host)
         return max(max(known.started + self._gap(known), known.rests_until) - self._clock(), 0.0)
 
@@ -113,25 +113,26 @@ class HostThrottle:
         return max(self.delay, known.crawl_delay)
 
     def slow_down(self, host: str, retry_after: str = "") -> float:
-        """Let a host rest that has answered 429 or 503: twice as long each time, and at least as long as it asks for.
+        """Let a host rest that answered 429 or 503: twice as long each time, and at least as long as it asks for.
 
         Args:
-            retry_after: the header of that name.
+            host: the host.
+            retry_after: its Retry-After header.
         Returns:
-            The seconds from now until it is asked again.
+            The seconds until it may be asked again.
         """
         known = self._host(host)
         now = self._clock()
         rest = read_retry_after(retry_after)
         if known.rests_until <= now:
-            # Refusals of requests that were on their way together are one.
+            # Several refusals of simultaneous requests count as one.
             backoff = min(2.0**known.refusals, MAX_BACKOFF)
-            # Spread, so that clients which were refused together do not come back together.
+            # With jitter, so that clients that were refused together do not return together.
             rest = max(rest, backoff * random.uniform(0.75, 1.25))  # noqa: S311
             known.refusals = min(known.refusals + 1, 16)
         known.rests_until = max(known.rests_until, now + rest)
         return known.rests_until - now
 
     def recovered(self, host: str) -> None:
-        """The host has answered as it should: its next refusal is a first one again."""
+        """Record that the host answered properly: its next refusal counts as the first."""
         self._host(host).refusals = 0

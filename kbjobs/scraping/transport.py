@@ -1,4 +1,4 @@
-"""httpx with a guard below it, and without what the environment says about proxies and certificates."""
+"""httpx transports that connect through a guard, and ignore the environment's proxies and certificates."""
 
 from __future__ import annotations
 
@@ -11,17 +11,17 @@ import httpx
 from kbjobs.scraping.address_guard import AddressGuard
 
 CONNECTIONS = 64
-"""Open at the same time, over all hosts."""
+"""Most open connections, over all hosts."""
 IDLE_SECONDS = 15.0
-"""How long a connection that is not used stays open."""
+"""How long an unused connection stays open."""
 
 
 class GuardedTransport(httpx.AsyncHTTPTransport):
-    """Connects through a guard, which sees each address that is connected to."""
+    """Connects through a guard, which checks every address before a connection."""
 
     def __init__(self, guard: AddressGuard, ssl_context: ssl.SSLContext) -> None:
-        # httpx has no parameter for the network below its pool. All its own constructor does is to make that pool;
-        # without the private name its translation of httpcore's errors and streams would have to be repeated here.
+        # httpx has no parameter for its pool's network backend. Its constructor only creates this pool; setting the
+        # private attribute saves repeating httpx's translation of httpcore's errors and streams here.
         self._pool = httpcore.AsyncConnectionPool(
             ssl_context=ssl_context,
             max_connections=CONNECTIONS,
@@ -33,18 +33,18 @@ class GuardedTransport(httpx.AsyncHTTPTransport):
 
 @dataclass(frozen=True)
 class Route:
-    """How sites are reached: through a proxy (URL of an HTTP or SOCKS one), and trusting whom, certifi if not given."""
+    """How sites are reached: through a proxy (its URL, HTTP or SOCKS), and trusting whom, by default certifi."""
 
     proxy: str | None = None
     ssl_context: ssl.SSLContext | None = None
 
 
 def make_transport(guard: AddressGuard, route: Route) -> httpx.AsyncHTTPTransport:
-    """The transport of a run. A proxy looks names up itself: behind it only names can be guarded, not addresses.
+    """Make the transport of a run. A proxy looks names up itself, so only names can be guarded then, not addresses.
 
     Raises:
-        ValueError: the proxy is no URL of a known kind.
-        ImportError: it is a SOCKS proxy, and socksio is not installed.
+        ValueError: the proxy is not a URL of a known kind.
+        ImportError: the proxy is a SOCKS proxy, and socksio is not installed.
     """
     ssl_context = route.ssl_context or httpx.create_ssl_context(trust_env=False)
     if route.proxy is None:

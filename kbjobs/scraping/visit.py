@@ -1,4 +1,4 @@
-"""A visit to one address: what robots.txt says of it, the request, and what its page says."""
+"""A visit to one address: the check of robots.txt, the request, and the parsing of its page."""
 
 from __future__ import annotations
 
@@ -24,14 +24,14 @@ from kbjobs.scraping.web_urls import host_of
 from kbjobs.store.frontier import Address
 
 FORBIDDEN = "robots.txt forbids it"
-LEFT_OUT = "left out by --include or --exclude"  # of what was fetched before these were given
+LEFT_OUT = "left out by --include or --exclude"  # for addresses fetched before these options were given
 
 
 @dataclass(frozen=True, slots=True)
 class Arrived:
-    """An answer, and what was parsed of it: None if it is no page that is wanted.
+    """A reply and its parsed page, None if it is not a wanted page.
 
-    ``is_new`` says that it is not what its file holds.
+    ``is_new``: it differs from the saved file.
     """
 
     reply: Reply
@@ -49,23 +49,23 @@ class Visitor:
     """Fetches addresses, and has their pages parsed.
 
     Args:
-        context: the request to stop.
-        fetcher: what fetches.
+        context: the job's context.
+        fetcher: sends the requests.
         scope: which addresses may be fetched.
     """
 
     def __init__(self, context: Context, fetcher: Fetcher, scope: SiteScope) -> None:
         self._context, self._fetcher, self._scope, self._pages = context, fetcher, scope, context.source.pages
         self.wiki: WikiApi | None = None
-        """Through which the pages of a wiki are read."""
+        """The API that pages of a wiki are read through."""
         self.known: Reply | None = None
-        """A page that was fetched already: its address is not asked for again."""
+        """A page that was fetched already, so its address is not requested again."""
         self.last_had = ""
-        """The address that was had last."""
+        """The address that was last fetched successfully."""
         self._robots: dict[str, asyncio.Future[Robots]] = {}
 
     async def fetch(self, address: Address) -> Fetch:
-        """What an address has, fetched and parsed."""
+        """Fetch and parse an address."""
         reply = await self._ask(address)
         if isinstance(reply, FetchError):
             return reply
@@ -86,7 +86,7 @@ class Visitor:
         try:
             robots = await self.robots_of(address.url)
             if robots.problem:
-                # A subdomain may be none for good. Without the site itself all waits.
+                # A subdomain may be unreachable for good. If it is the site itself, all addresses wait.
                 lasting = "" if site_of(address.url) in self._scope.hosts else robots.cause
                 cause = lasting or "robots.txt cannot be read"
                 return FetchError(address.url, cause, robots.problem, is_temporary=not lasting)
@@ -105,7 +105,7 @@ class Visitor:
                     raise FetchError(target, FORBIDDEN)
                 return self._scope.is_on_site(target)
 
-            # A page that somebody has taken away is fetched whole.
+            # If somebody removed the saved file, the page is downloaded again even if it is unchanged.
             is_there = bool(address.file) and (self._pages / address.file).exists()
             known = (address.etag, address.last_modified) if is_there else ("", "")
             reply = await self._fetcher.get(address.url, *known, may_follow)
@@ -118,7 +118,7 @@ class Visitor:
         return reply
 
     async def robots_of(self, url: str) -> Robots:
-        """The rules of an address's host, fetched once a run; what it asks for of the pace is kept from then on."""
+        """The rules of an address's host, fetched once per run; its crawl delay is obeyed from then on."""
         host = host_of(url)
         if host not in self._robots:
             self._robots[host] = asyncio.ensure_future(fetch_robots(self._fetcher, url))
@@ -129,7 +129,7 @@ class Visitor:
         return robots
 
     async def still_answers(self, url: str) -> bool:
-        """Whether the site gives what it gave last, or its robots.txt: then it is only some pages that it does not."""
+        """Whether the site still answers for the last fetched page, or its robots.txt; if so, only some pages fail."""
         place = self.last_had or urljoin(url, "/robots.txt")
         try:
             if self.wiki is not None:

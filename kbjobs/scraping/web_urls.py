@@ -1,4 +1,4 @@
-"""What is asked of a URL before and after it is fetched."""
+"""Checks and properties of web URLs."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ DEFAULT_PORTS = {"http": 80, "https": 443}
 
 
 def is_web_url(url: str) -> bool:
-    """Whether a URL is absolute, of http or https, and one whose parts can be told."""
+    """Whether a URL is absolute, valid, and http or https."""
     try:
         parts = urlsplit(url)
         return parts.scheme in DEFAULT_PORTS and bool(parts.hostname) and parts.port != 0
@@ -18,10 +18,10 @@ def is_web_url(url: str) -> bool:
 
 
 def host_of(url: str) -> str:
-    """What a gap and a robots.txt count for: the host, with its port where that is not the scheme's own.
+    """The host that a throttle and a robots.txt apply to, with its port unless that is the scheme's default.
 
     Raises:
-        ValueError: it is no web URL.
+        ValueError: the URL is not a web URL.
     """
     parts = urlsplit(url)
     host = (parts.hostname or "").lower()
@@ -30,5 +30,5 @@ def host_of(url: str) -> str:
 
 
 def without_password(url: str) -> str:
-    """A URL, or a text with URLs in it, as it may be shown: without users and passwords."""
+    """Remove users and passwords from a URL, or from the URLs in a text, so that it can be shown."""
     return re.sub(r"((?:\b[A-Za-z][A-Za-z0-9+.-]*:)?//)[^/?#\s'\"]*@", r"\1", url)

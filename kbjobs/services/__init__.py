@@ -1,1 +1,1 @@
-"""The front door: whatever a command, a page or a Python caller does, it does through here."""
+"""The front door: commands, pages and Python callers do everything through this package."""

@@ -1,4 +1,4 @@
-"""Backup of a home, and its restore: nothing may use the home while a backup takes its place."""
+"""Backing up and restoring a home; during a restore, nothing else may use the home."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ LOCK_SECONDS = 1.0
 
 @dataclass(frozen=True, slots=True)
 class Restored:
-    """What a restore has done: how many files it put back, and by source the paths in the home that were not in it."""
+    """The result of a restore: the number of files put back, and each source's paths in the home that are missing."""
 
     files: int
     missing: dict[str, list[Path]]
@@ -32,9 +32,9 @@ def restore(home: Home, file: Path, replace: bool) -> Restored:
     """Restore a backup into the home; everything in it is checked first.
 
     Args:
-        home: where to.
+        home: the home to restore into.
         file: the backup.
-        replace: whether to replace what the home holds.
+        replace: whether to replace the home's contents.
 
     Raises:
         ConflictError: a daemon, a worker or a command uses the home, or it is not empty and ``replace`` is False.
@@ -52,11 +52,11 @@ def restore(home: Home, file: Path, replace: bool) -> Restored:
                 f"the home is in use: {in_use[0]} is locked",
                 "Wait for the worker or command to end, or stop it, then try again.",
             )
-        mark_guarded(home, False)  # no worker is to start a daemon in between
+        mark_guarded(home, False)  # keeps workers from starting a daemon meanwhile
         names = restore_backup(home, file, replace)
         if home.state_file.exists():
             with Queue(home.state_file) as queue:
-                # The commands for them ran, or will, in the home that was backed up.
+                # Their commands ran, or will run, in the home that was backed up.
                 forget_hooks(queue, also_taken=True)
     finally:
         lock.release()

@@ -1,6 +1,6 @@
-"""The front door to chain files: list, read, check, forecast, save and delete them; submit what is not saved.
+"""The front door to chain files: list, read, check, edit, save and delete them.
 
-A draft is what a chain file says, as the tables of its TOML; it need not be a chain yet.
+A draft is the content of a chain file as TOML tables; it need not be a valid chain yet.
 """
 
 from __future__ import annotations
@@ -20,14 +20,15 @@ if TYPE_CHECKING:
     from kbjobs.services.jobs import JobManager
 
 UNNAMED = "unsaved_chain"
-"""What a chain is called in the queue whose draft has no name yet."""
+"""The name in the queue of a chain whose draft has no name yet."""
 
 
 @dataclass(frozen=True, slots=True)
 class SavedChain:
-    """A chain file: its ``text``, the ``draft`` that the text says (None if it is no TOML), and its version.
+    """A chain file: its ``text``, the text as a ``draft`` (None if it is not TOML), and its version.
 
-    ``version`` tells what was read from what is there later; None for a built-in chain, which cannot be overwritten.
+    ``version`` identifies the text that was read, so that a later change is noticed; None for a built-in chain, which
+    cannot be overwritten.
     """
 
     name: str
@@ -38,7 +39,7 @@ class SavedChain:
 
 
 def list_chains(home: Home) -> list[dict[str, Any]]:
-    """Every chain that can be run by its name, as ``kbjobs chains list --json`` prints it; broken ones too."""
+    """List every chain that has a name, including broken ones, as ``kbjobs chains list --json`` prints them."""
     from kbjobs.chains.file.chain_reading import examine_chain
     from kbjobs.chains.library import list_chain_files
 
@@ -52,7 +53,7 @@ def list_chains(home: Home) -> list[dict[str, Any]]:
 
 
 def open_chain(home: Home, name: str) -> SavedChain:
-    """The chain of that name, of the home or built in; never a file elsewhere. Raises NotFoundError."""
+    """Open a chain of the home or a built-in chain by its name, never a file elsewhere. Raises NotFoundError."""
     from kbjobs.chains.file.chain_reading import examine_chain
     from kbjobs.chains.file.chain_saving import version_of
     from kbjobs.chains.file.editing import read_document
@@ -72,7 +73,7 @@ def open_chain(home: Home, name: str) -> SavedChain:
 
 
 def read_file(home: Home, name: str) -> ChainFile:
-    """A chain file by its path or its chain's name, with everything that is wrong in it. Raises NotFoundError."""
+    """Read a chain file by its path or its chain's name, with all its mistakes. Raises NotFoundError."""
     from kbjobs.chains.file.chain_reading import examine_chain
     from kbjobs.chains.library import find_chain_file
 
@@ -80,7 +81,7 @@ def read_file(home: Home, name: str) -> ChainFile:
 
 
 def read_chain_with_warnings(home: Home, name: str) -> tuple[Chain, str]:
-    """The chain of a file that can be run, and its warnings as one text. Raises NotFoundError, ChainFileError."""
+    """Read a valid chain, and its warnings as one text. Raises NotFoundError, ChainFileError."""
     from kbjobs.chains.file import chain_reading
     from kbjobs.chains.library import find_chain_file
 
@@ -113,9 +114,9 @@ def write_new_chain(folder: Path, name: str, jobs: Sequence[str]) -> list[Path]:
     """Write a new chain file, and the schema next to it if it is missing.
 
     Args:
-        folder: where to.
+        folder: the folder to write into.
         name: the chain's name, which is also the file's.
-        jobs: job types, a phase for each.
+        jobs: the job types, one for each phase.
 
     Returns:
         The files that were written.
@@ -129,7 +130,7 @@ def write_new_chain(folder: Path, name: str, jobs: Sequence[str]) -> list[Path]:
 
 
 def read_draft(text: str) -> dict[str, Any]:
-    """The tables of a chain file's text. Raises UsageError if it is no TOML."""
+    """Read the TOML tables of a chain file's text. Raises UsageError if it is not TOML."""
     from kbjobs.chains.file.editing import read_document
 
     return read_document(text)
@@ -139,9 +140,9 @@ def write_draft(text: str, draft: Mapping[str, Any], origins: Sequence[int | Non
     """Write a draft into a chain file's text, keeping its comments; see :func:`kbjobs.chains.file.editing.edit_text`.
 
     Args:
-        text: the file as it was.
-        draft: its tables as they should be.
-        origins: for each phase of the draft its number in the text, from 0; None for a new one.
+        text: the file's old text.
+        draft: the tables that the new text should have.
+        origins: for each phase of the draft, its number in the old text, from 0; None for a new phase.
 
     Returns:
         The new text.
@@ -155,17 +156,17 @@ def save_chain(home: Home, name: str, text: str, before: str | None) -> str:
     """Save a chain in the home; see :func:`kbjobs.chains.file.chain_saving.save_chain`.
 
     Args:
-        home: where to.
+        home: the home to save into.
         name: the chain's name.
         text: the file's text.
-        before: the version that it replaces, None if the chain is new.
+        before: the version to replace, None if the chain is new.
 
     Returns:
         Its new version.
 
     Raises:
         UsageError: the name or the text cannot be a chain's.
-        ConflictError: another version is there.
+        ConflictError: the home has another version.
         UnavailableError: the file cannot be written.
     """
     from kbjobs.chains.file import chain_saving
@@ -175,7 +176,7 @@ def save_chain(home: Home, name: str, text: str, before: str | None) -> str:
 
 
 def delete_chain(home: Home, name: str) -> None:
-    """Remove a chain file of the home. Raises NotFoundError."""
+    """Delete a chain file of the home. Raises NotFoundError."""
     from kbjobs.chains.file import chain_saving
 
     chain_saving.delete_chain(home, name)
@@ -185,9 +186,9 @@ def check_text(manager: JobManager, text: str, sources: Sequence[str] = ()) -> l
     """Check a chain file's text as ``kbjobs chains validate`` does.
 
     Args:
-        manager: the home, its settings and jobs.
+        manager: the home's jobs and settings.
         text: the file's text.
-        sources: ids of the sources to check it with; by default those that the chain names.
+        sources: ids of the sources to check it with; by default the chain's own.
     """
     file = _examine(text)
     return list(file.diagnostics) + look_at_state(manager, file.chain, sources)
@@ -197,12 +198,12 @@ def look_at_state(manager: JobManager, chain: Chain | None, named: Sequence[str]
     """Check a chain against the sources it will run on, as a submit does.
 
     Args:
-        manager: the home, its settings and jobs.
+        manager: the home's jobs and settings.
         chain: the chain; None if its file has mistakes, and then nothing is checked.
-        named: ids of sources; by default those that the chain names, or none in particular.
+        named: ids of sources; by default the chain's own, or none in particular.
 
     Raises:
-        NotFoundError: a source in ``named`` does not exist, and the chain does not make it.
+        NotFoundError: a source in ``named`` does not exist, and the chain does not create it.
     """
     if chain is None:
         return []
@@ -219,7 +220,7 @@ def look_at_state(manager: JobManager, chain: Chain | None, named: Sequence[str]
 
 
 def read_chain_text(text: str) -> Chain:
-    """The chain that a text declares. Raises ChainFileError, a UsageError, with all its mistakes."""
+    """Read a chain from a text. Raises ChainFileError, a UsageError, with all its mistakes."""
     from kbjobs.chains.file.chain_reading import parse_chain
 
     return parse_chain(text, "the chain", UNNAMED)

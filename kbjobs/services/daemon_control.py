@@ -1,4 +1,4 @@
-"""The daemon of a home: started, stopped, run in the foreground, described to a service manager."""
+"""Control of a home's daemon: start it, stop it, run it in the foreground, describe it to a service manager."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import sys
 from kbjobs.config.home import Home
 from kbjobs.daemon.launching import ensure_daemon, stop_daemon, stop_seconds
 
-# The workers get SIGTERM from the daemon, which waits for their checkpoints; hence KillMode=mixed.
+# KillMode=mixed, because the daemon itself sends SIGTERM to the workers and waits for their checkpoints.
 UNIT = """\
 [Unit]
 Description=kbjobs: the long jobs behind a knowledge base
@@ -27,18 +27,18 @@ WantedBy=default.target
 
 
 def start(home: Home) -> bool:
-    """Start the daemon, detached; False if one runs already."""
+    """Start the daemon, detached; returns False if one is running already."""
     home.prepare()
     return ensure_daemon(home)
 
 
 def stop(home: Home, now: bool, seconds: float | None = None) -> bool:
-    """Stop the daemon; False if none runs.
+    """Stop the daemon; returns False if none is running.
 
     Args:
-        home: of the daemon.
-        now: kill the workers instead of waiting for a checkpoint.
-        seconds: how long to wait for its end; by default what its settings grant the workers, and a little more.
+        home: the daemon's home.
+        now: whether to kill the workers instead of waiting for a checkpoint.
+        seconds: how long to wait for its end; by default a little more than its settings grant the workers.
 
     Raises:
         UnavailableError: it has not ended by then.
@@ -47,7 +47,7 @@ def stop(home: Home, now: bool, seconds: float | None = None) -> bool:
 
 
 def run(home: Home) -> None:
-    """Run the daemon in this process until SIGTERM; a newer program that is installed meanwhile takes its place."""
+    """Run the daemon in this process until SIGTERM; if a newer kbjobs is installed meanwhile, it takes over."""
     from kbjobs.daemon.supervisor import Supervisor
 
     if Supervisor(home, is_service=True).run():
@@ -60,5 +60,5 @@ def describe_unit(home: Home) -> str:
 
 
 def _escaped(text: str) -> str:
-    """The text as it stands between the quotes of a unit file (systemd.syntax(7))."""
+    """Escape a text for the quotes of a unit file (systemd.syntax(7))."""
     return text.replace("\\", "\\\\").replace('"', '\\"').replace("%", "%%")

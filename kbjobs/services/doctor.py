@@ -1,4 +1,4 @@
-"""A read-only check of everything a job will need; each finding with its remedy."""
+"""A read-only check of everything a job needs, with a remedy for each problem."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 
 
 def examine(home: Home) -> list[Finding]:
-    """Check everything; nothing is written, and a check that fails does not stop the others."""
+    """Run all checks. They write nothing, and a check that fails does not stop the others."""
     findings: list[Finding] = []
     for check in CHECKS:
         try:
@@ -47,7 +47,7 @@ def _name(check: Callable[[Home], Iterator[Finding]]) -> str:
 
 @dataclass(frozen=True, slots=True)
 class _Configured:
-    """A phase that is to run some day: where that is said, its job type and parameters."""
+    """A phase that will run some day: where it is configured, its job type and its parameters."""
 
     where: str
     job_type: JobType[Any]
@@ -55,7 +55,7 @@ class _Configured:
 
 
 def _configured(home: Home) -> list[_Configured]:
-    """The phases of jobs that wait, run or can be resumed, and of the chains of the home."""
+    """The phases of pending, running and resumable jobs, and of the home's chains."""
     from kbjobs.chains.file.chain_reading import ChainFileError, read_chain
     from kbjobs.chains.library import list_chain_files
 
@@ -72,7 +72,7 @@ def _configured(home: Home) -> list[_Configured]:
         ]
     for listed in list_chain_files(home):
         if listed.origin == "home":
-            with suppress(ChainFileError):  # kbjobs chains validate tells what is wrong with it
+            with suppress(ChainFileError):  # kbjobs chains validate shows its mistakes
                 for phase in read_chain(listed.path).phases:
                     params = phase.params.model_dump()
                     found.append(_Configured(f"chain {listed.name}", phase.job_type, params))
@@ -87,7 +87,7 @@ def _check_models(home: Home) -> Iterator[Finding]:
     wanted = {settings.text("model"): "the setting model"}
     for one in _configured(home):
         if one.job_type.name == "model_download" or one.params.get("download"):
-            continue  # it brings the model itself
+            continue  # it downloads the model itself
         named = one.params.get("model")
         if named is None and "model" in one.params and one.params.get("dimension"):
             named = settings.text(f"model_{one.params['dimension']}")
@@ -104,13 +104,13 @@ def _check_models(home: Home) -> Iterator[Finding]:
 
 
 def _secrets_of(home: Home, one: _Configured) -> tuple[str, ...]:
-    """What a phase needs with the parameters it has: a dry run, for example, needs no key."""
+    """The secrets that a phase needs with its parameters; a dry run, for example, needs no key."""
     from kbjobs.phases.job_type import PhaseRequest
 
     kind = one.job_type
     try:
         planned = kind.plan(PhaseRequest(home, Settings(home), kind.params.model_validate(one.params), is_general=True))
-    except (KbjobsError, ValueError):  # a model that is missing, say, is told by another check
+    except (KbjobsError, ValueError):  # another check reports, for example, a missing model
         return kind.secrets
     return kind.secrets if planned.secrets is None else planned.secrets
 

@@ -1,4 +1,4 @@
-"""The documents of a source: which there are, what each says, and what did not become one."""
+"""The documents of a source: their list, their texts, and the files and addresses that became no document."""
 
 from __future__ import annotations
 
@@ -21,12 +21,12 @@ from kbjobs.store.ledger_copy import open_ledger
 from kbjobs.store.metadata import count_years, list_documents
 from kbjobs.store.sources import SourceFolder
 
-MAX_LEFT_OUT = 10_000  # addresses of a scrape
+MAX_LEFT_OUT = 10_000  # most addresses of a scrape
 
 
 @dataclass(frozen=True, slots=True)
 class LeftOut:
-    """An address or a file that became no document, and why; ``is_failure``: it was to become one."""
+    """An address or file that became no document, and the reason; ``is_failure``: it should have become one."""
 
     is_failure: bool
     place: str
@@ -35,11 +35,11 @@ class LeftOut:
 
 @dataclass(frozen=True, slots=True)
 class DocumentFilter:
-    """Which documents of a source are listed; all by default.
+    """Which documents of a source to list; all by default.
 
     Args:
-        language: a tag such as ``de``, which ``de-at`` matches as well.
-        tag: one of the document's categories, in any case.
+        language: a tag such as ``de``, which includes ``de-at``.
+        tag: one of the document's categories, ignoring case.
         since, until: ISO 8601 dates; a document without a date matches neither.
     """
 
@@ -49,7 +49,7 @@ class DocumentFilter:
     until: str | None = None
 
     def matches(self, document: dict[str, Any]) -> bool:
-        """Whether a document of :func:`documents` is listed."""
+        """Whether a document of :func:`documents` matches the filter."""
         language, published = document["language"] or "", document["published"] or ""
         return (
             (self.language is None or language == self.language or language.startswith(f"{self.language}-"))
@@ -65,8 +65,8 @@ class DocumentText:
 
     Args:
         blocks: the text; empty if the file cannot be read.
-        problem: why it could not be read; '' if it was.
-        left_out: what of an HTML page is not kept, and why, if that was asked for.
+        problem: why the file could not be read; '' if it was read.
+        left_out: the parts of an HTML page that are not kept, each with the reason, if requested.
     """
 
     blocks: tuple[Block, ...] = ()
@@ -76,12 +76,12 @@ class DocumentText:
 
 @dataclass(frozen=True, slots=True)
 class ShownDocument:
-    """What is kept of a document.
+    """A document's facts, passages and current text.
 
     Args:
-        facts: what is known of it, as of :func:`documents`.
-        passages: as they were cut and embedded, those of each profile together.
-        read: its text as it is now.
+        facts: what is known of it, as from :func:`documents`.
+        passages: its passages as cut and embedded, grouped by profile.
+        read: its current text.
     """
 
     facts: dict[str, Any]
@@ -89,7 +89,7 @@ class ShownDocument:
     read: DocumentText
 
     def as_dict(self) -> dict[str, Any]:
-        """It as JSON values."""
+        """The document as JSON values."""
         return {
             **self.facts,
             "text": [{"kind": block.kind, "level": block.level, "text": block.text} for block in self.read.blocks],
@@ -100,13 +100,13 @@ class ShownDocument:
 
 
 def documents(home: Home, source_id: str, wanted: DocumentFilter | None = None) -> Iterator[dict[str, Any]]:
-    """What is known of each document of a source, by path; nothing of a source that no job has read yet.
+    """What is known of each document of a source, in order of path; empty if no job has read the source yet.
 
-    Each has its ``number`` in the list of all, from 1.
+    Each document has its ``number`` in the list of all, from 1.
 
     Args:
-        home: where the source is.
-        source_id: the source.
+        home: the source's home.
+        source_id: the source's id.
         wanted: which documents; None for all.
 
     Raises:
@@ -126,8 +126,8 @@ def find_document(home: Home, source_id: str, name: str) -> dict[str, Any]:
     """What is known of one document.
 
     Args:
-        home: where the source is.
-        source_id: the source.
+        home: the source's home.
+        source_id: the source's id.
         name: the document's id, path, URL, or number in the list.
 
     Raises:
@@ -143,13 +143,13 @@ def find_document(home: Home, source_id: str, name: str) -> dict[str, Any]:
 
 
 def show_document(home: Home, source_id: str, name: str, *, explains: bool = False) -> ShownDocument:
-    """What a document says, read again from its file; its passages; and what is left out, if ``explains``.
+    """Show a document: its text, read again from its file, and its passages.
 
     Args:
-        home: where the source is.
-        source_id: the source.
-        name: as of :func:`find_document`.
-        explains: whether to say what of an HTML page is not kept.
+        home: the source's home.
+        source_id: the source's id.
+        name: see :func:`find_document`.
+        explains: whether to list the parts of an HTML page that are not kept.
 
     Raises:
         NotFoundError: there is no such source, or no such document in it.
@@ -160,19 +160,25 @@ def show_document(home: Home, source_id: str, name: str, *, explains: bool = Fal
 
 
 def list_document_passages(home: Home, source_id: str, doc_id: str) -> tuple[StoredPassage, ...]:
-    """The passages of a document as they were cut and embedded, those of each profile together."""
+    """The passages of a document as cut and embedded, grouped by profile.
+
+    Args:
+        home: the source's home.
+        source_id: the source's id.
+        doc_id: the document's id.
+    """
     with open_ledger(SourceFolder(home.sources, source_id).ledger) as ledger:
         return tuple(list_passages(ledger, doc_id))
 
 
 def read_text(home: Home, source_id: str, path: str, *, explains: bool = False) -> DocumentText:
-    """Read a document again from its file. It takes a third of a second: a process is started for it.
+    """Read a document again from its file. This takes a third of a second, because it starts a process.
 
     Args:
-        home: where the source is.
-        source_id: the source.
+        home: the source's home.
+        source_id: the source's id.
         path: the document's path within the source.
-        explains: whether to say what of an HTML page is not kept.
+        explains: whether to list the parts of an HTML page that are not kept.
 
     Raises:
         KbjobsError: the source or its archive cannot be read.
@@ -185,7 +191,7 @@ def read_text(home: Home, source_id: str, path: str, *, explains: bool = False) 
 
 
 def count_by_year(home: Home, source_id: str) -> dict[int, int]:
-    """How many documents of a source were published in which year. Raises NotFoundError."""
+    """The number of a source's documents published in each year. Raises NotFoundError."""
     folder = SourceFolder(home.sources, source_id)
     folder.read()
     if not folder.ledger.exists():
@@ -195,7 +201,7 @@ def count_by_year(home: Home, source_id: str) -> dict[int, int]:
 
 
 def list_left_out(home: Home, source_id: str) -> list[LeftOut]:
-    """What of a source became no document, and why: addresses of its scrape, files, entries of archives."""
+    """The addresses, files and archive entries of a source that became no document, each with the reason."""
     folder = SourceFolder(home.sources, source_id)
     folder.read()
     found: list[tuple[str, str, str]] = []

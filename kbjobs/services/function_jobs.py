@@ -1,4 +1,4 @@
-"""Combined jobs of Python functions, run in the caller's process by the runner that the daemon's workers use."""
+"""Combined jobs of Python functions, run in the caller's process by the same runner as in the daemon's workers."""
 
 from __future__ import annotations
 
@@ -39,10 +39,10 @@ log = logging.getLogger(__name__)
 
 @dataclass(frozen=True, slots=True)
 class JobPhase:
-    """One phase: a function, its share of the whole, and what it is called with.
+    """One phase: a function, its share of the whole, and its arguments.
 
-    Beside ``args`` and ``kwargs`` it gets ``progress_callback(current, total, message)`` and ``cancel_checker()``
-    where it accepts them.
+    In addition to ``args`` and ``kwargs``, the function gets ``progress_callback(current, total, message)`` and
+    ``cancel_checker()`` if it accepts them.
     """
 
     name: str
@@ -60,15 +60,15 @@ def run_combined_job(
     job_type: str | None = None,
     resume: bool = False,
 ) -> dict[str, Any]:
-    """Run functions one after the other with weighted progress, here and now.
+    """Run functions one after the other in this process, with weighted progress.
 
     Args:
-        phases: at least one.
+        phases: at least one phase.
         progress_callback: called with ``(percent, 100, message)``.
-        cancel_checker: asked whether to stop, before each phase and whenever a function asks.
-        source_id: the source under which a checkpoint is kept; None if the job is not about one.
-        job_type: the type under which it is kept until the job succeeds; no checkpoint is kept if it is None.
-        resume: skip the phases that the checkpoint says are done.
+        cancel_checker: returns whether to stop; called before each phase and whenever a function asks.
+        source_id: the source under which a checkpoint is kept; None if the job is not about a source.
+        job_type: the type under which a checkpoint is kept until the job succeeds; None keeps no checkpoint.
+        resume: whether to skip the phases that the checkpoint records as completed.
 
     Returns:
         ``success``, ``status`` ("success", "cancelled", or None for a failure), ``phases_completed`` and
@@ -76,7 +76,7 @@ def run_combined_job(
         on failure also ``current_phase`` (its index), ``phase_name``, ``error``.
 
     Raises:
-        UsageError: there is no phase, a weight is no number of 0 or more, or the phases differ from those of the
+        UsageError: there is no phase, a weight is not a number of 0 or more, or the phases differ from those of the
             checkpoint.
     """
     _check(phases)
@@ -112,7 +112,7 @@ def run_combined_job(
 def _run_phases(
     phases: Sequence[JobPhase], progress: Progress, caller: _Caller, keep: Callable[[], None], is_resumed: bool
 ) -> dict[str, Any]:
-    """Run the phases, ``keep`` the state at the begin and after each; returns how it ended, whatever is raised."""
+    """Run the phases, and ``keep`` the state first and after each; returns the outcome, even of an error."""
     home = current_home()
 
     def make_context(index: int, phase: Phase) -> Context:
@@ -127,13 +127,13 @@ def _run_phases(
         run_chain(runs, progress, make_context, keep, lambda index, error: False, log)
     except JobCancelled:
         return {"success": False, "status": "cancelled", "message": "cancelled"}
-    except (Exception, SystemExit) as error:  # noqa: BLE001 — told in the result, whatever a function raises
+    except (Exception, SystemExit) as error:  # noqa: BLE001 — the result reports any error of a function
         return {"success": False, "status": None, **_describe_failure(progress, error)}
     return {"success": True, "status": "success", "message": f"{counted(len(phases), 'phase')} done"}
 
 
 class _Caller:
-    """Who runs a combined job: is told how far it is, and asked whether to stop."""
+    """The caller of a combined job, as its two callbacks: one takes progress, the other tells whether to stop."""
 
     def __init__(
         self, progress_callback: Callable[[int, int, str], Any] | None, cancel_checker: Callable[[], bool] | None
@@ -142,13 +142,13 @@ class _Caller:
         self._wants_stop = False
 
     def report(self, report: Report) -> None:
-        """Report how far the job is."""
+        """Pass the job's progress to the caller."""
         if self._progress_callback is not None:
             name = report.phase.name if report.phase else ""
             self._progress_callback(int(report.progress), 100, report.message or name)
 
     def is_stopping(self) -> bool:
-        """Whether to stop; once it was said, that stands."""
+        """Whether to stop; once true, it stays true."""
         self._wants_stop = self._wants_stop or (self._cancel_checker is not None and bool(self._cancel_checker()))
         return self._wants_stop
 
@@ -162,7 +162,7 @@ def _check(phases: Sequence[JobPhase]) -> None:
 
 
 def _take_up(entries: Sequence[PhaseState], found: Checkpoint) -> list[PhaseState]:
-    """The phases, with those passed over that the checkpoint says are done."""
+    """The phases, with those that the checkpoint records as completed marked as skipped."""
     if found.fingerprint != fingerprint(entries):
         raise UsageError(
             f"the phases of {found.job_type} differ from those of its checkpoint, which were"
@@ -176,7 +176,7 @@ def _take_up(entries: Sequence[PhaseState], found: Checkpoint) -> list[PhaseStat
 
 
 def _describe_failure(progress: Progress, error: BaseException) -> dict[str, Any]:
-    """Which phase failed, and why."""
+    """Describe which phase failed, and why."""
     index, failed = next((n, entry) for n, entry in enumerate(progress.snapshot()) if not entry.is_completed)
     text = f"{type(error).__name__}: {error}"
     return {
@@ -188,7 +188,7 @@ def _describe_failure(progress: Progress, error: BaseException) -> dict[str, Any
 
 
 def _entry(phase: JobPhase) -> PhaseState:
-    """A phase as it stands in a checkpoint; arguments that are no JSON values are told by their text."""
+    """A phase as stored in a checkpoint; an argument that is not a JSON value is stored as the name of its type."""
     name = f"{getattr(phase.func, '__module__', '')}:{getattr(phase.func, '__qualname__', repr(phase.func))}"
     params = json.loads(
         json.dumps(
@@ -207,7 +207,7 @@ def _function_type(phase: JobPhase) -> JobType[Any]:
 
 
 def save_checkpoint(checkpoint: Checkpoint) -> None:
-    """Put a checkpoint in the place of the one there is for its source and job type."""
+    """Save a checkpoint in place of any earlier one for its source and job type."""
     home = current_home()
     home.prepare()
     with Queue(home.state_file) as queue:
@@ -215,7 +215,7 @@ def save_checkpoint(checkpoint: Checkpoint) -> None:
 
 
 def load_checkpoint(source_id: str | None, job_type: str) -> Checkpoint | None:
-    """The checkpoint of a job type on a source, None if there is none."""
+    """Load the checkpoint of a job type on a source; None if there is none."""
     queue = open_to_read(current_home().state_file)
     if queue is None:
         return None
@@ -224,7 +224,7 @@ def load_checkpoint(source_id: str | None, job_type: str) -> Checkpoint | None:
 
 
 def delete_checkpoint(source_id: str | None, job_type: str) -> bool:
-    """Forget a checkpoint; returns whether there was one."""
+    """Delete a checkpoint; returns whether there was one."""
     path = current_home().state_file
     if not path.exists():
         return False
@@ -233,7 +233,7 @@ def delete_checkpoint(source_id: str | None, job_type: str) -> bool:
 
 
 def get_interrupted_jobs() -> list[Checkpoint]:
-    """The checkpoints from which a job can resume, the latest first; not those of jobs that are pending or running."""
+    """The checkpoints from which a job can resume, latest first, without those of pending or running jobs."""
     queue = open_to_read(current_home().state_file)
     if queue is None:
         return []
@@ -242,7 +242,7 @@ def get_interrupted_jobs() -> list[Checkpoint]:
 
 
 def cleanup_stale_checkpoints(max_age_days: float = 7) -> int:
-    """Forget checkpoints older than so many days, of jobs that have ended; returns how many."""
+    """Delete checkpoints of ended jobs that are older than ``max_age_days`` days; returns how many."""
     path = current_home().state_file
     if not path.exists():
         return 0

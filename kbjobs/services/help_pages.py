@@ -14,7 +14,7 @@ from kbjobs.errors import NotFoundError
 
 SYMPTOMS = "troubleshooting"
 LEAST_LETTERS = 12  # of a message's fixed words: fewer would fit messages of anything
-LEFT_OUT = ("index", "contributing")  # tables of contents, and what is for those who change kbjobs
+LEFT_OUT = ("index", "contributing")  # tables of contents, and pages for contributors
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,7 +22,7 @@ class HelpTopic:
     """A page of the documentation, or a symptom of the troubleshooting page.
 
     Args:
-        slug: what it is called on the command line, such as ``howto/zim`` or ``the-disk-is-full``.
+        slug: its name on the command line, such as ``howto/zim`` or ``the-disk-is-full``.
         title: its heading.
         text: its Markdown, with the heading.
     """
@@ -33,7 +33,7 @@ class HelpTopic:
 
 
 def list_topics() -> list[HelpTopic]:
-    """Every page, then every symptom.
+    """List every page, then every symptom.
 
     Raises:
         NotFoundError: the documentation is not installed.
@@ -49,13 +49,13 @@ def list_topics() -> list[HelpTopic]:
 
 
 def find_topics(words: str) -> list[HelpTopic]:
-    """The topics that words name: the one of that slug, those called so, or all whose slug or title has every word.
+    """Find topics by words: by the exact slug, else by the page's name or title, else by all words in slug or title.
 
     Args:
         words: a slug, or words of a title in any order.
 
     Raises:
-        NotFoundError: no topic has them; the hint names the nearest.
+        NotFoundError: no topic matches; the hint names the nearest.
     """
     topics = list_topics()
     wanted = _slug(words)
@@ -108,7 +108,7 @@ def _read_page(page: Path, folder: Path) -> HelpTopic:
 
 
 def _split_symptoms(text: str) -> Iterator[HelpTopic]:
-    """The sections below headings of the third level."""
+    """Yield the sections under third-level headings."""
     for section in re.split(r"^(?=#{2,3} )", text, flags=re.MULTILINE):
         if section.startswith("### "):
             title = section.partition("\n")[0][4:].strip()
@@ -116,5 +116,5 @@ def _split_symptoms(text: str) -> Iterator[HelpTopic]:
 
 
 def _slug(text: str) -> str:
-    """A heading as forges and Sphinx write it in addresses; slashes of paths stay."""
+    """Turn a heading into an anchor as forges and Sphinx do; slashes of paths stay."""
     return re.sub(r"[\s_]+", "-", re.sub(r"[^\w\s/-]", "", text.lower())).strip("-")

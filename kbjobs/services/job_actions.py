@@ -1,4 +1,4 @@
-"""What is done to jobs: submitted, cancelled, paused, resumed, forgotten."""
+"""Actions on jobs: submit, cancel, pause, resume, prune."""
 
 from __future__ import annotations
 
@@ -23,17 +23,17 @@ if TYPE_CHECKING:
     from kbjobs.chains.planning import Planned
     from kbjobs.store.jobs import NewJob
 
-RECOVERY_SECONDS = 30.0  # for a daemon to find that a worker is dead
+RECOVERY_SECONDS = 30.0  # how long a daemon may take to find that a worker is dead
 
 OnError = Callable[[int, KbjobsError], None]
-"""Called with the id of a job, one of several, to which something cannot be done, and why."""
+"""Called with the id of one of several jobs for which an action failed, and the error."""
 
 OnNote = Callable[[str], None]
-"""Called with what a person should know before jobs are resumed."""
+"""Called with notes for the user before jobs are resumed."""
 
 
 def refuse(job_id: int, error: KbjobsError) -> None:
-    """An ``OnError`` for one job: the first error ends the call."""
+    """An ``OnError`` for a single job: it raises the error."""
     raise error
 
 
@@ -49,10 +49,10 @@ def enqueue(state: JobState, planned: Sequence[Planned]) -> list[Job]:
     try:
         jobs = state.opened().submit_all(new)
     except DuplicateJobError:
-        state.wake()  # after a reboot nobody else might: the job that is there already is to be resumed
+        state.wake()  # after a reboot, the existing job may be waiting for a daemon that resumes it
         raise
     except UnavailableError as error:
-        # What frees the disk must be possible on a full one.
+        # A deletion frees space, so it must be possible on a full disk.
         if not (is_disk_full(error.__cause__) and any(one.ends_source for one in new)):
             raise
         state.home.give_up_reserve()
@@ -63,7 +63,7 @@ def enqueue(state: JobState, planned: Sequence[Planned]) -> list[Job]:
 
 
 def _reach(state: JobState, jobs: Sequence[NewJob]) -> None:
-    """Ask once for each kind of phase whether what it needs elsewhere is there. Raises what that raises."""
+    """Check once per job type and parameters that the services it needs are reachable; passes on their errors."""
     from kbjobs.phases.job_type import PhaseRequest
     from kbjobs.phases.registry import job_type
 
@@ -77,7 +77,7 @@ def _reach(state: JobState, jobs: Sequence[NewJob]) -> None:
 
 
 def cancel(state: JobState, job_id: int) -> Job:
-    """Record the request to cancel a job; on a full disk the space that is set aside for this is given up."""
+    """Request the cancel of a job; on a full disk, the space reserved for this is used."""
     try:
         job = state.writable(job_id).cancel(job_id)
     except UnavailableError as error:
@@ -94,19 +94,19 @@ def pause(state: JobState, source_id: str | None, stop_running: bool) -> Held:
 
     Args:
         state: the jobs of a home.
-        source_id: id of the source, None for all jobs.
+        source_id: the source's id, None for all jobs.
         stop_running: whether running jobs stop at a checkpoint; otherwise they finish.
     """
     state.home.prepare()
     held = pauses.put_pause(state.opened(), source_id, stop_running)
     crash_point("pause.committed")
     if held.stopping:
-        state.wake()  # a worker that does not stop by itself is for the daemon
+        state.wake()  # the daemon stops a worker that does not stop by itself
     return held
 
 
 def unpause(state: JobState, source_id: str | None) -> Pause | None:
-    """Release the jobs of a source, None for all; returns the pause that was, None if there was none."""
+    """End the pause of a source, or of the whole queue for None; returns it, None if there was none."""
     if state.readable() is None:
         return None
     queue = state.opened()
@@ -123,7 +123,7 @@ def prune(state: JobState, days: float, dry_run: bool) -> list[Job]:
     Args:
         state: the jobs of a home.
         days: how long ago a job must have ended.
-        dry_run: only list them.
+        dry_run: whether to list only.
 
     Returns:
         The jobs that were, or would be, deleted.
@@ -135,7 +135,7 @@ def prune(state: JobState, days: float, dry_run: bool) -> list[Job]:
     if not dry_run and jobs:
         history.delete_jobs(state.opened(), jobs)
         for job in jobs:
-            for attempt in range(job.attempt + 1):  # 0: what on_finish said of one that never began
+            for attempt in range(job.attempt + 1):  # 0: output of the finish hook of a job that never started
                 state.home.log_file(job.id, attempt).unlink(missing_ok=True)
     return jobs
 
@@ -148,17 +148,17 @@ def run_again(
     on_error: OnError,
     on_note: OnNote,
 ) -> list[Job]:
-    """Put ended jobs, or ones with a dead worker, back in the queue under their ids; returns those that are queued.
+    """Queue ended jobs, or jobs with a dead worker, again under their ids; returns those that are queued.
 
     Args:
-        state: of the home.
-        job_ids: of the jobs.
-        changes: new limits, None to keep those that the jobs had.
-        from_start: retry from the beginning instead of resuming.
-        on_error: called for each job that cannot be queued; the others are.
-        on_note: called before anything is queued, with what a person should know.
+        state: the jobs of a home.
+        job_ids: the ids of the jobs.
+        changes: new limits, None to keep the old ones.
+        from_start: whether to run from the start instead of resuming.
+        on_error: called for each job that cannot be queued; the others are queued.
+        on_note: called with notes for the user before anything is queued.
     """
-    # All are looked at before the first is queued: the daemon that is woken for it recovers the others too.
+    # All jobs are examined before the first is queued, because the daemon woken for it recovers the others, too.
     found: list[tuple[Job, bool]] = []
     for job_id in dict.fromkeys(job_ids):
         try:
@@ -167,7 +167,7 @@ def run_again(
             (changes or LimitChanges()).applied(job)
             is_dead = state.is_worker_dead(job)
             if is_dead and (from_start or changes is not None):
-                cancel(state, job_id)  # recovery would begin at the checkpoint, with the limits that the job had
+                cancel(state, job_id)  # recovery would resume from the checkpoint with the old limits
             found.append((job, is_dead))
             for note in notes:
                 on_note(note)
@@ -194,7 +194,7 @@ def _queue_again(state: JobState, job: Job, is_dead: bool, changes: LimitChanges
 
 
 def _await_recovery(state: JobState, job: Job) -> Job:
-    """The job once a daemon has found that its worker is dead. Raises UnavailableError if none does in time."""
+    """Wait until a daemon has found the worker dead; returns the job. Raises UnavailableError if it takes too long."""
     deadline = time.monotonic() + RECOVERY_SECONDS
     queue = state.existing(job.id)
     while (now := queue.get(job.id)).run_id == job.run_id:
@@ -217,10 +217,10 @@ def _check_again(state: JobState, job: Job, from_start: bool) -> tuple[str, ...]
 
 
 def _refuse_deleted(state: JobState, job: Job, source_id: str) -> None:
-    """Raise ConflictError: a source of that id, if there is one, is not the one that the job was for."""
+    """Raise ConflictError unless the job can finish the deletion: a source with that id would be another source."""
     is_there_again = SourceFolder(state.home.sources, source_id).manifest.exists()
     if job.ends_source and not is_there_again:
-        return  # what is left of the source is still to be deleted
+        return  # the job may still delete the rest of the source
     raise ConflictError(
         f"job {job.id} was for a source {source_id!r} that was deleted on {job.source_deleted_at}",
         "The source of that id is a new one: submit a new job for it."

@@ -1,4 +1,4 @@
-"""What a job was asked for, said again: as a command, as a chain to be changed, and as figures."""
+"""Describing a job's request again: as a command, and as a chain file that can be changed."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from kbjobs.store.phase_state import PhaseState
 
 
 def describe_command(job: Job) -> str:
-    """The command that submits the same job again; '' where none does."""
+    """The command that submits the same job again; '' if there is none."""
     if not can_be_written(job) or job.type == UNNAMED:
         return ""
     name, [*others, last] = job.type.replace("_", "-"), job.phases
@@ -22,7 +22,7 @@ def describe_command(job: Job) -> str:
         return shlex.join(["kbjobs", "chain", name, *(["--source", job.source] if job.source else [])])
     try:
         target, params = job_type(job.type).target, chosen_parameters(last)
-    except BrokenJobTypeError:  # of another package, which cannot be loaded now
+    except BrokenJobTypeError:  # a type of another package that cannot be loaded now
         return ""
     source = [job.source] if job.source else []
     if target.takes_file and params.get("path"):
@@ -34,18 +34,18 @@ def describe_command(job: Job) -> str:
         words = params.pop("sources", None) or source
     else:
         words = source
-    if target.ends_source:  # it asks for the id once more
+    if target.ends_source:  # the user must confirm the id again
         params.pop("confirm", None)
     return shlex.join(["kbjobs", "run", name, *map(str, words), *_options(params)])
 
 
 def can_be_written(job: Job) -> bool:
-    """Whether a chain file can say what a job does: a call of Python cannot be written, nor can a type that is gone."""
+    """Whether a chain file can express the job; calls of Python functions and removed job types cannot be written."""
     return all(is_taken(phase.job) and phase.job not in INTERNAL for phase in job.phases)
 
 
 def write_chain(job: Job) -> str:
-    """A job as the text of a chain file, to be changed and run again."""
+    """Write a job as the text of a chain file, to be changed and run again."""
     phases: list[dict[str, Any]] = []
     for phase in job.phases:
         params = chosen_parameters(phase)
@@ -57,14 +57,14 @@ def write_chain(job: Job) -> str:
 
 
 def chosen_parameters(phase: PhaseState) -> dict[str, Any]:
-    """The parameters of a phase that are not at their default; where an older version has not noted which, all set."""
+    """The non-default parameters of a phase; for phases of older versions, which did not record them, all set ones."""
     if phase.chosen is not None:
         return dict(phase.chosen)
     return {name: value for name, value in phase.params.items() if value not in (None, False, [], {})}
 
 
 def _options(params: dict[str, Any]) -> list[str]:
-    """Parameters as the options of ``kbjobs run``: a switch, a word, or JSON."""
+    """Write parameters as options of ``kbjobs run``: a switch, a word, or JSON."""
     found: list[str] = []
     for name, value in params.items():
         option = name.replace("_", "-")

@@ -1,4 +1,4 @@
-"""Following jobs: what happens to them, told as events."""
+"""Following jobs as a stream of events."""
 
 from __future__ import annotations
 
@@ -18,16 +18,16 @@ from kbjobs.store.queue import Queue
 from kbjobs.store.transitions import Status
 
 POLL_SECONDS = 0.1
-REVIVE_SECONDS = 1.0  # between two looks whether the daemon of a followed job still lives
+REVIVE_SECONDS = 1.0  # between two checks that the daemon of a followed job is alive
 
-HELD_SECONDS = 60.0  # between two events that say that a job is held
+HELD_SECONDS = 60.0  # between two events that report that a job is held
 
 EventName = Literal["queued", "held", "started", "phase", "progress", "retry", "finished"]
 
 
 @dataclass(frozen=True, slots=True)
 class JobEvent:
-    """Something that happened to a followed job, and the job as it stands; ``pause`` is what holds one that is held."""
+    """An event of a followed job, with the job's current state; ``pause`` is the pause that holds a held job."""
 
     event: EventName
     job: Job
@@ -37,17 +37,17 @@ class JobEvent:
 def follow_jobs(
     home: Home, queue: Queue, job_ids: Sequence[int], revive: bool, seconds: float = math.inf
 ) -> Iterator[JobEvent]:
-    """Yield what happens to jobs until all have ended.
+    """Yield the events of jobs until all have ended.
 
     Args:
         home: the home of the jobs.
         queue: its open state.
         job_ids: the jobs to follow.
-        revive: whether to start a daemon if none runs.
+        revive: whether to start a daemon if none is running.
         seconds: how long to follow them.
 
     Raises:
-        TimeLimitError: they have not ended within ``seconds``.
+        TimeLimitError: the jobs have not ended within ``seconds``.
         UnavailableError: the state was removed or replaced.
     """
     before: dict[int, Job] = {}
@@ -73,19 +73,19 @@ def follow_jobs(
         yield from holds.events(before)
         if time.monotonic() >= deadline:
             raise _too_long([job.id for job in before.values() if not job.has_ended], seconds)
-        # SQLite has no way to be woken by another process's write.
+        # SQLite cannot wake a reader when another process writes.
         time.sleep(POLL_SECONDS)
 
 
 class _Holds:
-    """Tells that jobs wait for an unpause: when that begins, each minute while it lasts, and when it is over."""
+    """Reports that jobs are held by a pause: when that starts, every minute while it lasts, and when it ends."""
 
     def __init__(self) -> None:
         self.held: dict[int, Pause] = {}
-        self._next: dict[int, float] = {}  # when to tell of a job again, monotonic
+        self._next: dict[int, float] = {}  # when to report a job again, by the monotonic clock
 
     def events(self, jobs: Mapping[int, Job]) -> Iterator[JobEvent]:
-        """What to report now of the jobs, by their ids."""
+        """Yield the events that are due for the jobs, given by their ids."""
         now = time.monotonic()
         for job_id in self._next.keys() - self.held.keys():
             del self._next[job_id]
@@ -107,7 +107,7 @@ def _too_long(ids: Sequence[int], seconds: float) -> TimeLimitError:
 
 
 def _events(before: Job | None, job: Job) -> Iterator[JobEvent]:
-    """What must have happened between two looks at a job; short lives are told whole."""
+    """Yield the events that must have happened between two reads of a job, even if it started and ended meanwhile."""
     if before is None and not job.has_ended:
         yield JobEvent("queued", job)
     seen = before.attempt if before is not None else job.attempt - (job.status is Status.RUNNING)

@@ -1,4 +1,4 @@
-"""What a home does at a glance: what runs, what waits and why, what can go on, and what was done."""
+"""A home at a glance: running jobs, waiting jobs with the reason, resumable jobs, and recent ones."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from kbjobs.store.transitions import Status
 from kbjobs.store.waits import Blocker, find_blockers
 
 DAYS = 1.0
-"""How far back what was done is told."""
+"""How many days back ended jobs and attempts are shown."""
 
 MAX_ENDED = 100
 
@@ -25,9 +25,9 @@ class WaitingJob:
 
     Args:
         job: the job.
-        why: the reason, for people; ends in "not before" where ``moment`` tells the rest.
-        blocker: the id of the job that it waits for, if it waits for one.
-        moment: when it may begin, in seconds since 1970, if that is why it waits.
+        why: the reason, for people; "not before" if ``moment`` completes it.
+        blocker: the id of the job that it waits for, if any.
+        moment: when it may start, in seconds since 1970, if that is why it waits.
     """
 
     job: Job
@@ -38,16 +38,16 @@ class WaitingJob:
 
 @dataclass(frozen=True, slots=True)
 class JobOverview:
-    """What a home does at a glance.
+    """A home at a glance.
 
     Args:
-        running: the jobs that run.
-        dead: the ids of those of them whose worker has died.
-        waiting: the jobs that wait, in the order in which they will be claimed.
-        resumable: jobs that can go on, the newest first; none whose work another has done since.
-        ended: the others that ended within the last day, the newest first.
-        runs: the attempts of the last day, the oldest first.
-        pauses: what is paused.
+        running: the running jobs.
+        dead: the ids of running jobs whose worker has died.
+        waiting: the pending jobs, in the order in which they will be claimed.
+        resumable: jobs that can be resumed, newest first; none whose work another job has completed since.
+        ended: the other jobs that ended within the last day, newest first.
+        runs: the attempts of the last day, oldest first.
+        pauses: the pauses in force.
     """
 
     running: list[Job] = field(default_factory=list)
@@ -60,7 +60,7 @@ class JobOverview:
 
 
 def describe_jobs(state: JobState) -> JobOverview:
-    """Look at all jobs of a home once."""
+    """Read the overview of a home's jobs."""
     queue = state.readable()
     if queue is None:
         return JobOverview()
@@ -81,11 +81,11 @@ def describe_jobs(state: JobState) -> JobOverview:
 
 
 def explain_waits(state: JobState, active: list[Job]) -> list[WaitingJob]:
-    """The jobs that wait, each with the reason.
+    """The pending jobs, each with the reason why it waits.
 
     Args:
         state: the jobs of a home.
-        active: those of them that run or wait, in the order in which they will be claimed.
+        active: its running and pending jobs, in the order in which they will be claimed.
     """
     queue = state.readable()
     if queue is None:

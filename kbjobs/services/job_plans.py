@@ -1,4 +1,4 @@
-"""What a job would do, before it is queued: checked, planned, forecast. Nothing is written."""
+"""Checking, planning and forecasting a job before it is queued. Nothing is written."""
 
 from __future__ import annotations
 
@@ -27,8 +27,8 @@ def plan(state: JobState, chain: Chain, source_id: str | None, terms: Terms) -> 
 
     Args:
         state: the jobs of a home.
-        chain: what to run.
-        source_id: id of the source, None for a job that is not about one.
+        chain: the chain to run.
+        source_id: the source's id, None for a job that is not about a source.
         terms: priority, limits, and whether to resume.
 
     Raises:
@@ -41,21 +41,21 @@ def plan(state: JobState, chain: Chain, source_id: str | None, terms: Terms) -> 
     queue = state.readable()
     checkpoint = None if queue is None else queue.load_checkpoint(source_id, chain.name)
     if checkpoint is not None and not terms.resume and not _has_ended(state, checkpoint.job_id):
-        checkpoint = None  # of a job that is at work: it is not left aside
+        checkpoint = None  # it belongs to a live job, so this submit does not discard it
     planner = Planner(state.home, state.settings, secrets_check(state))
     planned = planner.plan_job(chain, source_id, checkpoint, terms)
     if queue is not None:
-        queue.refuse_beside_end(planned.job)  # and again with the row itself: others submit meanwhile
+        queue.refuse_beside_end(planned.job)  # checked again when the row is written, since others may submit meanwhile
     return planned
 
 
 def check_chain(state: JobState, chain: Chain, source_id: str | None) -> list[Diagnostic]:
-    """List what a submit of a chain would refuse, and advice.
+    """List the errors that a submit of a chain would raise, and advice.
 
     Args:
         state: the jobs of a home.
-        chain: what to check.
-        source_id: id of the source; None to check what holds for every source.
+        chain: the chain to check.
+        source_id: the source's id; None to check only what is the same for every source.
 
     Raises:
         NotFoundError: the source does not exist.
@@ -79,8 +79,8 @@ def forecast_chain(state: JobState, chain: Chain, source_id: str | None) -> Fore
 
     Args:
         state: the jobs of a home.
-        chain: what would run.
-        source_id: id of the source, None for a chain that is not about one.
+        chain: the chain that would run.
+        source_id: the source's id, None for a chain that is not about a source.
 
     Raises:
         UsageError, NotFoundError, ConflictError, MissingRequirementError, UnavailableError: the chain cannot be queued.
@@ -92,7 +92,7 @@ def forecast_chain(state: JobState, chain: Chain, source_id: str | None) -> Fore
     try:
         planned = plan(state, chain, source_id, Terms())
     except MissingRequirementError as error:
-        # Only a key may be missing: that of the model or the package would be met again.
+        # Only a missing key is tolerated: a missing model or package raises again here.
         refusal = error
         planned = Planner(state.home, state.settings).plan_job(chain, source_id, None)
     queue = state.readable()
@@ -105,9 +105,9 @@ def forecast_chain(state: JobState, chain: Chain, source_id: str | None) -> Fore
 
 
 def secrets_check(state: JobState) -> Require:
-    """A check of a phase that raises MissingRequirementError if its worker would not have a key.
+    """Make a check that raises MissingRequirementError if a phase's worker would lack a key.
 
-    The worker's environment is the daemon's, whatever this process has.
+    A worker has the daemon's environment, not this process's.
     """
 
     def require(kind: JobType[Any], needs: Plan[Any]) -> None:
@@ -132,5 +132,5 @@ def secrets_check(state: JobState) -> Require:
 def _has_ended(state: JobState, job_id: int) -> bool:
     try:
         return state.existing(job_id).get(job_id).has_ended
-    except NotFoundError:  # it was forgotten, or none wrote it
+    except NotFoundError:  # the job was pruned, or no job wrote the checkpoint
         return True

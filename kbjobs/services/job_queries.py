@@ -1,4 +1,4 @@
-"""Questions about the jobs of a home. They write nothing, and the home may be on a read-only disk."""
+"""Queries about the jobs of a home. They write nothing, and the home may be on a read-only disk."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ from kbjobs.store.transitions import Status
 
 @dataclass(frozen=True, slots=True)
 class DaemonState:
-    """The daemon of a home; what it has not said of itself, or where none runs, is None or empty."""
+    """The daemon of a home; unknown values are None or empty, as are all if no daemon is running."""
 
     running: bool
     pid: int | None = None
@@ -34,13 +34,13 @@ class DaemonState:
 
 
 def find_failed(state: JobState, job_type: str | None, source_id: str | None, days: float | None) -> list[Job]:
-    """List failed jobs whose work has not been done since, the oldest first; of the same work only the newest.
+    """List failed jobs whose work has not been done since, oldest first; for equal jobs only the newest.
 
     Args:
         state: the jobs of a home.
-        job_type: only those of a type, None for all.
-        source_id: only those of a source, None for all.
-        days: only those that ended within the last days, None for all.
+        job_type: only jobs of this type, None for all.
+        source_id: only jobs of this source, None for all.
+        days: only jobs that ended within the last days, None for all.
     """
     queue = state.readable()
     if queue is None:
@@ -63,7 +63,7 @@ def find_resumable(state: JobState) -> list[Job]:
 
 
 def keep_newest(jobs: Iterable[Job]) -> list[Job]:
-    """Of jobs that would do the same work, the newest: only one of them can be live."""
+    """Keep only the newest of equal jobs, since only one of them can be live."""
     newest = {job_key(job.type, job.source, job.phases): job for job in sorted(jobs, key=lambda job: job.id)}
     return sorted(newest.values(), key=lambda job: job.id)
 
@@ -84,7 +84,7 @@ def describe_dimensions(active: Iterable[Job]) -> dict[int, dict[str, Any]]:
 
 
 def describe_daemon(state: JobState) -> DaemonState:
-    """Whether the daemon runs, and its pid, version and start if it does."""
+    """Whether the daemon is running, with its pid, version, start and secrets if it is."""
     if not is_running(state.home):
         return DaemonState(running=False)
     queue = state.readable()
@@ -115,12 +115,12 @@ def check_type(home: Home, queue: Queue | None, job_type: str) -> None:
     """Check that a job type exists or existed.
 
     Args:
-        home: its chains count as types.
-        queue: the state, whose earlier jobs count too; None if there is none yet.
+        home: the home, whose chains count as types.
+        queue: the state, whose earlier jobs' types count too; None if there is none yet.
         job_type: the name to check.
 
     Raises:
-        NotFoundError: it is no job type, chain, former name or label of an earlier job.
+        NotFoundError: it is not a job type, a chain, an old name of a type, or the label of an earlier job.
     """
     from kbjobs.chains.library import list_chain_files
     from kbjobs.phases.registry import is_taken

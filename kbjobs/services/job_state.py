@@ -1,4 +1,4 @@
-"""The state of a home as its callers hold it: opened when it is first needed, to be read or to be written."""
+"""Access to the state of a home, which is opened for reading or writing when it is first needed."""
 
 from __future__ import annotations
 
@@ -15,12 +15,12 @@ from kbjobs.store.transitions import Status
 
 
 class JobState:
-    """The jobs of one home. Nothing is opened or written before it is asked for."""
+    """The jobs of one home. Nothing is opened or written before it is needed."""
 
     def __init__(self, home: Home) -> None:
         self.home = home
         self._queue: Queue | None = None
-        self._inode = 0  # of the state that was looked at last
+        self._inode = 0  # of the state file seen last
 
     @property
     def settings(self) -> Settings:
@@ -34,20 +34,20 @@ class JobState:
             self._queue = None
 
     def readable(self) -> Queue | None:
-        """The queue to be read, None if nothing was ever submitted; the home may be on a read-only disk."""
+        """The queue for reading, None if nothing was ever submitted; the home may be on a read-only disk."""
         if self._queue is None:
             self._queue = open_to_read(self.home.state_file)
         return self._queue
 
     def existing(self, job_id: int) -> Queue:
-        """The queue to be read. Raises NotFoundError if it cannot have the job."""
+        """The queue for reading. Raises NotFoundError if there is no state, and so no such job."""
         queue = self.readable()
         if queue is None:
             raise NotFoundError(f"there is no job {job_id}", "No job was ever submitted in this home.")
         return queue
 
     def opened(self) -> Queue:
-        """The queue to be written; a missing file is created."""
+        """The queue for writing; a missing file is created."""
         if self._queue is None or isinstance(self._queue, Snapshot):
             from kbjobs.daemon.legacy_daemon import open_queue  # not for those who only read
 
@@ -56,13 +56,13 @@ class JobState:
         return self._queue
 
     def writable(self, job_id: int) -> Queue:
-        """The queue to be written. Raises NotFoundError if it cannot have the job."""
+        """The queue for writing. Raises NotFoundError if there is no state, and so no such job."""
         return self.opened() if self.home.state_file.exists() else self.existing(job_id)
 
     def version(self) -> tuple[int, ...] | None:
-        """A value that changes with every write to the state, None if there is no state. Cheap.
+        """A value that changes with every write to the state, None if there is no state; cheap to ask for.
 
-        A state that replaced another, as a restore does, is reopened.
+        If another state file took its place, for example by a restore, the new one is opened.
         """
         try:
             inode = self.home.state_file.stat().st_ino
@@ -76,14 +76,14 @@ class JobState:
         return None if queue is None else (inode, *queue.changes())
 
     def wake(self) -> None:
-        """Start a daemon, or wake the one that runs."""
+        """Start a daemon, or wake the running one."""
         if not ensure_daemon(self.home):
             nudge(self.home.wake_pipe)
 
     def is_worker_dead(self, job: Job) -> bool:
-        """Whether a job is running by its status alone: its worker has ended without a word."""
+        """Whether a job's status is running although its worker has died."""
         if job.status is not Status.RUNNING or job.run_id is None or is_locked(self.home.worker_lock(job.run_id)):
             return False
-        # One that has just been started takes its lock in a moment, and one that has ended since has left a word.
+        # A worker that was just started has not taken its lock yet; one that ended properly has changed the row since.
         is_known = job.pid is not None or not is_running(self.home)
         return is_known and self.existing(job.id).get(job.id).run_id == job.run_id

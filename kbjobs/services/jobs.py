@@ -1,4 +1,4 @@
-"""The jobs of a home: what a command, a page or a Python caller asks of them and does to them."""
+"""The jobs of a home: the interface through which commands, pages and Python callers query and change them."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ if TYPE_CHECKING:
 
 
 class JobManager(Closable):
-    """Jobs of one home. Opening it writes nothing; a submit creates what is missing. A context that closes it."""
+    """The jobs of one home. Opening it writes nothing; a submit creates missing files. A context that closes it."""
 
     def __init__(self, home: Home | None = None) -> None:
         self.home = home or current_home()
@@ -56,20 +56,20 @@ class JobManager(Closable):
     def submit(
         self, job_type: str, source_id: str | None, func: Callable[..., Any] | None = None, *args: Any, **kwargs: Any
     ) -> int:
-        """Queue a job and return its id; a daemon is started if none runs.
+        """Queue a job and return its id; starts a daemon if none is running.
 
-        What the job will need is checked first.
+        The job's requirements are checked first.
 
         Args:
             job_type: a registered type or a chain; with ``func`` any label under which the job is listed.
-            source_id: id of the source, None for a job that is not about one.
-            func: a function of a module that a worker can import. It gets ``progress_callback`` and
+            source_id: the source's id, None for a job that is not about a source.
+            func: a function in a module that a worker can import. It gets ``progress_callback`` and
                 ``cancel_checker`` if it accepts them.
             args: positional arguments of ``func``, JSON values.
             kwargs: parameters of the type or the chain, or keyword arguments of ``func``; JSON values.
 
         Raises:
-            UsageError, NotFoundError, ConflictError, MissingRequirementError, UnavailableError: as a command would end.
+            UsageError, NotFoundError, ConflictError, MissingRequirementError, UnavailableError: the submit is refused.
         """
         if func is None:
             if args:
@@ -92,15 +92,15 @@ class JobManager(Closable):
         limits: Limits | None = None,
         resume: bool = False,
     ) -> Job:
-        """Queue a job of a registered type, or a chain, and return it.
+        """Queue a job of a registered type or a chain, and return it.
 
         Args:
-            name: of the type or chain.
-            source_id: id of the source, None for a job that is not about one.
-            params: of the type or chain.
-            priority: higher runs first.
-            limits: when it may run, for how long, how often it is retried.
-            resume: take up the checkpoint of an earlier job.
+            name: the name of the type or chain.
+            source_id: the source's id, None for a job that is not about a source.
+            params: the parameters of the type or chain.
+            priority: jobs of higher priority run first.
+            limits: when the job may run, for how long, and how often it is retried.
+            resume: whether to resume from the checkpoint of an earlier job.
 
         Raises:
             DuplicateJobError: the same job is pending or running; a ConflictError that names it.
@@ -108,7 +108,7 @@ class JobManager(Closable):
         return self.enqueue([self.plan(self.find_chain(name, params), source_id, priority, limits, resume)])[0]
 
     def find_chain(self, name: str, params: dict[str, Any]) -> Chain:
-        """A chain, or a job type with its parameters as a chain of one. Raises UsageError, NotFoundError."""
+        """Find a chain, or make a job type into a chain of one phase. Raises UsageError, NotFoundError."""
         from kbjobs.chains.file.chain_lookup import find_chain
 
         return find_chain(self.home, name, params)
@@ -119,36 +119,36 @@ class JobManager(Closable):
         """Check what each phase of a job will need, and fill in the defaults.
 
         Args:
-            chain: what to run.
-            source_id: id of the source, None for a job that is not about one.
-            priority: higher runs first.
-            limits: when it may run, for how long, how often it is retried.
-            resume: take up the checkpoint of an earlier job.
+            chain: the chain to run.
+            source_id: the source's id, None for a job that is not about a source.
+            priority: jobs of higher priority run first.
+            limits: when the job may run, for how long, and how often it is retried.
+            resume: whether to resume from the checkpoint of an earlier job.
 
         Raises:
-            UsageError, NotFoundError, ConflictError, MissingRequirementError, UnavailableError: as a submit would end.
+            UsageError, NotFoundError, ConflictError, MissingRequirementError, UnavailableError: a submit would fail so.
         """
         from kbjobs.chains.planning import Terms
 
         return job_plans.plan(self._state, chain, source_id, Terms(priority, limits or Limits(), resume))
 
     def check_chain(self, chain: Chain, source_id: str | None = None) -> list[Diagnostic]:
-        """What a submit of the chain would refuse, and advice; without a source, what holds for any.
+        """List the errors that a submit would raise, and advice; without a source, only those the same for all sources.
 
         Raises NotFoundError if the source does not exist.
         """
         return job_plans.check_chain(self._state, chain, source_id)
 
     def forecast(self, chain: Chain, source_id: str | None = None) -> Forecast:
-        """What a chain is expected to do on a source: documents, passages, tokens, price and time of each phase.
+        """Forecast a chain's work on a source: documents, passages, tokens, price and time of each phase.
 
-        It takes seconds: what is new is estimated from a sample. Nothing is queued or written. A missing credential is
-        part of the forecast. Raises as :meth:`plan` does otherwise.
+        This takes seconds, because new documents are judged from a sample. Nothing is queued or written. A missing
+        credential is part of the forecast; other errors are raised as by :meth:`plan`.
         """
         return job_plans.forecast_chain(self._state, chain, source_id)
 
     def enqueue(self, planned: Sequence[Planned]) -> list[Job]:
-        """Queue planned jobs, all or none, and start a daemon if none runs. Raises DuplicateJobError."""
+        """Queue planned jobs, all or none, and start a daemon if none is running. Raises DuplicateJobError."""
         return job_actions.enqueue(self._state, planned)
 
     def get_status(self, job_id: int) -> Job:
@@ -169,15 +169,15 @@ class JobManager(Closable):
         status: Status | None = None,
         text: str | None = None,
     ) -> list[Job]:
-        """Jobs, the newest first.
+        """List jobs, newest first.
 
         Args:
-            limit: how many at most.
-            max_age_days: only those submitted within the last days, None for all.
-            job_type: only those of a type; a former name finds them too.
-            source_id: only those of a source.
-            status: only those with this status.
-            text: only those whose error or message contains it, in any case.
+            limit: the largest number of jobs.
+            max_age_days: only jobs submitted within the last days, None for all.
+            job_type: only jobs of this type; an old name of the type works, too.
+            source_id: only jobs of this source.
+            status: only jobs with this status.
+            text: only jobs whose error or message contains this text, ignoring case.
         """
         queue = self._state.readable()
         if queue is None:
@@ -186,7 +186,7 @@ class JobManager(Closable):
         return history.list_jobs(queue, JobFilter(limit, max_age_days, types, source_id, status, text))
 
     def get_just_ended_jobs(self, limit: int, days: float = 1) -> list[Job]:
-        """Jobs that ended within the last days, the latest first."""
+        """Jobs that ended within the last days, latest first."""
         queue = self._state.readable()
         return [] if queue is None else history.just_ended(queue, limit, days)
 
@@ -196,9 +196,9 @@ class JobManager(Closable):
         """List failed jobs whose work has not been done since.
 
         Args:
-            job_type: only those of a type, None for all.
-            source_id: only those of a source, None for all.
-            days: only those of the last days, None for all.
+            job_type: only jobs of this type, None for all.
+            source_id: only jobs of this source, None for all.
+            days: only jobs that ended within the last days, None for all.
         """
         return job_queries.find_failed(self._state, job_type, source_id, days)
 
@@ -207,7 +207,7 @@ class JobManager(Closable):
         return job_queries.find_resumable(self._state)
 
     def get_overview(self) -> JobOverview:
-        """What runs, what waits and why, what can go on, and what was done within a day."""
+        """Running jobs, waiting jobs with the reason, resumable jobs, and the jobs of the last day."""
         from kbjobs.services.job_overview import describe_jobs
 
         return describe_jobs(self._state)
@@ -217,17 +217,17 @@ class JobManager(Closable):
         return history.list_attempts(self._state.existing(job_id), job_id)
 
     def get_checkpoint(self, chain: str, source_id: str | None) -> Checkpoint | None:
-        """How far a chain has come on a source, None if it has succeeded or never ran."""
+        """The checkpoint of a chain on a source, None if the chain succeeded or never ran."""
         queue = self._state.readable()
         return None if queue is None else queue.load_checkpoint(source_id, chain)
 
     def get_pauses(self) -> list[Pause]:
-        """What is paused: the whole queue first, then sources."""
+        """The pauses in force; the pause of the whole queue comes first."""
         queue = self._state.readable()
         return [] if queue is None else pauses.list_pauses(queue)
 
     def get_held_jobs(self) -> dict[int, Pause]:
-        """The ids of waiting jobs that a pause holds, each with the pause."""
+        """The pending jobs that a pause holds: each job's id with the pause."""
         queue = self._state.readable()
         return {} if queue is None else pauses.held_jobs(queue)
 
@@ -247,7 +247,7 @@ class JobManager(Closable):
         return [dimension for dimension, status in self.get_dimension_status().items() if not status["busy"]]
 
     def get_daemon(self) -> DaemonState:
-        """Whether the daemon runs, and its pid, version and start if it does."""
+        """Whether the daemon is running, with its pid, version, start and secrets if it is."""
         return job_queries.describe_daemon(self._state)
 
     def is_daemon_running(self) -> bool:
@@ -259,7 +259,7 @@ class JobManager(Closable):
         return self._state.version()
 
     def check_filters(self, job_type: str | None = None, source_id: str | None = None) -> None:
-        """Raise NotFoundError if a filter names a type or a source that never was."""
+        """Raise NotFoundError if a filter names a type or a source that never existed."""
         if job_type is not None:
             job_queries.check_type(self.home, self._state.readable(), job_type)
         if source_id is not None:
@@ -270,44 +270,44 @@ class JobManager(Closable):
         return job_queries.find_log(self.home, job, attempt)
 
     def is_worker_dead(self, job: Job) -> bool:
-        """Whether a job is running by its status alone: its worker has ended without a word."""
+        """Whether a job's status is running although its worker has died."""
         return self._state.is_worker_dead(job)
 
     def as_dict(self, job: Job) -> dict[str, Any]:
-        """The job as JSON, with whether its worker is dead, which its row does not tell."""
+        """The job as JSON, including whether its worker is dead, which its row does not show."""
         return {**job.as_dict(), "worker_is_dead": self.is_worker_dead(job)}
 
     def follow(self, job_ids: Sequence[int], revive: bool, seconds: float = math.inf) -> Iterator[JobEvent]:
-        """Yield what happens to jobs until all have ended.
+        """Yield the events of jobs until all have ended.
 
         Args:
             job_ids: the jobs to follow.
-            revive: whether to start a daemon if none runs.
+            revive: whether to start a daemon if none is running.
             seconds: how long to follow them.
 
         Raises:
-            TimeLimitError: they have not ended within ``seconds``.
+            TimeLimitError: the jobs have not ended within ``seconds``.
         """
         if not job_ids:
             return iter(())
         return follow_jobs(self.home, self._state.writable(job_ids[0]), job_ids, revive, seconds)
 
     def cancel(self, job_id: int) -> Job:
-        """Request that a job be cancelled; a pending one is at once, a running one stops shortly."""
+        """Request the cancel of a job; a pending job ends at once, a running one shortly."""
         return job_actions.cancel(self._state, job_id)
 
     def discard(self, job_id: int) -> Job:
-        """Give up a job that failed or was interrupted: it counts as cancelled, its checkpoint is forgotten.
+        """Give up a failed or interrupted job: it counts as cancelled, and its checkpoint is deleted.
 
-        What its phases have done is kept. Raises ConflictError if it runs, waits or has succeeded.
+        The results of its phases are kept. Raises ConflictError if the job is pending, running or completed.
         """
         job = self._state.writable(job_id).get(job_id)
         if self.is_worker_dead(job):
-            return self.cancel(job_id)  # the daemon ends it once it has found that
+            return self.cancel(job_id)  # the daemon ends it once it has found the worker dead
         return self._state.opened().discard(job_id)
 
     def pause(self, source_id: str | None = None, stop_running: bool = False) -> Held:
-        """Hold the jobs of a source, or all: none begins until :meth:`unpause`, whatever daemon runs.
+        """Pause the jobs of a source, or all jobs: no daemon starts one until :meth:`unpause`.
 
         Running jobs finish; with ``stop_running`` they stop at a checkpoint and go back to the queue. Raises
         NotFoundError for an unknown source.
@@ -317,19 +317,19 @@ class JobManager(Closable):
         return job_actions.pause(self._state, source_id, stop_running)
 
     def unpause(self, source_id: str | None = None) -> Pause | None:
-        """Release the jobs of a source, or all; returns the pause that was, None if there was none.
+        """End the pause of a source, or of the whole queue; returns it, None if there was none.
 
-        Sources that were paused by themselves stay paused.
+        Ending the queue's pause leaves sources paused that have a pause of their own.
         """
         if source_id is not None:
             self.check_filters(source_id=check_source_id(source_id))
         return job_actions.unpause(self._state, source_id)
 
     def edit(self, job_id: int, changes: JobChanges) -> Job:
-        """Change the priority, times or retries of a job that waits, and return it.
+        """Change the priority, times or retries of a pending job, and return it.
 
-        Raises NotFoundError; ConflictError if it runs or has ended; UsageError if nothing would change, or the job
-        would have to end before it may begin.
+        Raises NotFoundError; ConflictError if the job is running or has ended; UsageError if there are no changes, or
+        the job would have to stop before it may start.
         """
         if not changes:
             raise UsageError("there is nothing to change", f"For example: kbjobs edit {job_id} --priority 5")
@@ -338,10 +338,10 @@ class JobManager(Closable):
         return job
 
     def resume(self, job_id: int, changes: LimitChanges | None = None) -> Job:
-        """Put an ended job back in the queue under its id, to continue from what is saved.
+        """Queue an ended job again under its id, to resume from its checkpoint.
 
-        What its phases will need is checked first, as by a submit. A job whose worker is dead, because daemon and
-        worker were killed or the machine went down, is resumed by the next daemon: that is waited for.
+        The requirements of its phases are checked first, as by a submit. If a job's worker is dead, because daemon and
+        worker were killed or the machine went down, this waits until the next daemon has resumed the job.
         """
         return self.resume_each([job_id], job_actions.refuse, changes)[0]
 
@@ -352,39 +352,39 @@ class JobManager(Closable):
         changes: LimitChanges | None = None,
         on_note: OnNote = job_actions.ignore,
     ) -> list[Job]:
-        """Resume several jobs, and return those that are queued; the others do not hold them up.
+        """Resume several jobs, and return those that are queued; an error of one job does not stop the others.
 
         Args:
             job_ids: the jobs.
             on_error: called with the id and the error of each job that cannot be resumed.
             changes: new limits, None to keep the old ones.
-            on_note: called with what a person should know, before anything is queued.
+            on_note: called with notes for the user, before anything is queued.
         """
         return job_actions.run_again(self._state, job_ids, changes, False, on_error, on_note)
 
     def retry(self, job_id: int) -> Job:
-        """Put an ended job, or one whose worker is dead, back in the queue under its id, to run from the start."""
+        """Queue an ended job, or one whose worker is dead, again under its id, to run from the start."""
         return self.retry_each([job_id], job_actions.refuse)[0]
 
     def retry_each(self, job_ids: Iterable[int], on_error: OnError, on_note: OnNote = job_actions.ignore) -> list[Job]:
-        """Queue several jobs to run from the start, and return them; one that cannot be queued does not hold up others.
+        """Queue several jobs to run from the start, and return them; an error of one job does not stop the others.
 
         Args:
             job_ids: the jobs.
             on_error: called with the id and the error of each job that cannot be queued.
-            on_note: called with what a person should know, before anything is queued.
+            on_note: called with notes for the user, before anything is queued.
         """
         return job_actions.run_again(self._state, job_ids, None, True, on_error, on_note)
 
     def prune(self, days: float, dry_run: bool = False) -> list[Job]:
-        """Forget jobs that ended more than ``days`` days ago, with their logs; returns them.
+        """Delete jobs that ended more than ``days`` days ago, with their logs; returns them.
 
-        At most a few hundred in one call, so that nothing waits long for it; call again while it returns any.
+        One call deletes at most a few hundred, so that nothing waits long for it; call it again while it returns any.
         """
         return job_actions.prune(self._state, days, dry_run)
 
     def prune_checkpoints(self, days: float, dry_run: bool = False) -> list[Checkpoint]:
-        """Forget checkpoints older than ``days`` days, of jobs that have ended; returns them."""
+        """Delete checkpoints of ended jobs that are older than ``days`` days; returns them."""
         queue = self._state.readable()
         if queue is None:
             return []
@@ -392,5 +392,5 @@ class JobManager(Closable):
 
 
 def get_job_manager() -> JobManager:
-    """The jobs of the home that the environment names."""
+    """Open the jobs of the home that the environment names."""
     return JobManager()

@@ -1,4 +1,4 @@
-"""How good a search is, by queries whose right documents are known: nDCG, recall, and what was missed."""
+"""Measuring the quality of a search with queries whose right documents are known: nDCG, recall, missed documents."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ MAX_BYTES = 64 << 20
 
 @dataclass(frozen=True, slots=True)
 class JudgedQuery:
-    """A query and its right documents, each with a grade above 0: the higher, the better."""
+    """A query and its right documents, each with a grade above 0; a higher grade is better."""
 
     words: str
     right: Mapping[str, float]
@@ -26,12 +26,12 @@ class JudgedQuery:
 
 @dataclass(frozen=True, slots=True)
 class Judgement:
-    """How a query was answered.
+    """The scores of a query's hits.
 
     Args:
         words: the query.
-        ndcg: from 0 to 1; 1 if the right documents come first, those of the highest grade before the others.
-        recall: the share of the right documents among the hits.
+        ndcg: from 0 to 1; 1 if the right documents come first, in order of grade.
+        recall: the share of the right documents that are among the hits.
         missed: the right documents that are not among the hits.
     """
 
@@ -42,14 +42,14 @@ class Judgement:
 
 
 def read_queries(file: Path) -> list[JudgedQuery]:
-    """Read a file of queries: a JSON object a line, ``right`` a list of documents or an object of grades.
+    """Read a file of queries: one JSON object per line, where ``right`` is a list of documents or an object of grades.
 
     Args:
         file: the file.
 
     Raises:
         NotFoundError: there is no such file.
-        UsageError: it cannot be read, or a line is not a query; the message names the line.
+        UsageError: the file cannot be read, or a line is not a query; the message names the line.
     """
     try:
         if file.stat().st_size > MAX_BYTES:
@@ -95,13 +95,13 @@ def judge(
 ) -> list[Judgement]:
     """Search for each query and score the hits.
 
-    nDCG is that of Järvelin and Kekäläinen (TOIS 2002) with the gain itself and a logarithm of base 2, as trec_eval's
-    ndcg_cut computes it; the cut is the number of hits that ``find`` gives.
+    nDCG follows Järvelin and Kekäläinen (TOIS 2002) with linear gain and a logarithm of base 2, as in trec_eval's
+    ndcg_cut; the cut is the number of hits that ``find`` returns.
 
     Args:
-        queries: what to search for.
-        find: searches for words; gives the hits, best first, each document once.
-        on_done: called after each query with the number of those that are done.
+        queries: the queries.
+        find: searches for words; returns the hits, best first, each document once.
+        on_done: called after each query with the number of queries done.
     """
     judgements = []
     for number, query in enumerate(queries, 1):
@@ -123,5 +123,5 @@ def _score(query: JudgedQuery, hits: Sequence[Hit]) -> Judgement:
 
 
 def _is_meant(name: str, hit: Hit) -> bool:
-    """Whether a document is called so: by its id, its address, or the end of its address."""
+    """Whether a name means a hit's document: its id, its address, or the end of its address."""
     return name in (hit.doc_id, hit.url) or hit.url.endswith("/" + name.lstrip("/"))

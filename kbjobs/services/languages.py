@@ -1,4 +1,4 @@
-"""Language packs: those of the home, those that could be fetched, and taking them away."""
+"""Language packs: listing those in the home and those on offer, and removing them."""
 
 from __future__ import annotations
 
@@ -12,11 +12,11 @@ from kbjobs.languages.language_packs import DamagedLanguagePackError, LanguagePa
 
 __all__ = ["DamagedLanguagePackError", "LanguagePack", "list_offers", "list_packs", "remove"]
 
-INDEX_SECONDS = 20.0  # that a person waits for an index that does not answer
+INDEX_SECONDS = 20.0  # how long a person waits for an index that does not answer
 
 
 def list_offers(home: Home) -> list[dict[str, Any]]:
-    """What the index of the setting ``languages_index`` offers; ``here`` is the version in the home, None for none."""
+    """List the offers of the index in the setting ``languages_index``; ``here`` is the version in the home, if any."""
     from kbjobs.downloads.language_index import fetch_index
 
     here = {pack.pair: pack.record.version for pack in list_packs(home, [])}
@@ -30,7 +30,7 @@ def remove(home: Home, language: str, source: str | None) -> RemovedPacks:
     """Remove language packs from the home.
 
     Args:
-        home: where they are.
+        home: the home of the packs.
         language: a code or English name; its packs in both directions are removed.
         source: a code or English name, to remove only the pack from this language; None for all.
     """

@@ -1,7 +1,7 @@
 """The state of a home as numbers for a monitoring system, in the OpenMetrics text format.
 
-The format is that of https://github.com/prometheus/OpenMetrics, version 1.0, without counters: history can be deleted,
-and a counter must never decrease.
+The format is defined at https://github.com/prometheus/OpenMetrics, version 1.0. Counters are not used, because history
+can be deleted, and a counter must never decrease.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ Sample = tuple[Mapping[str, str], float]
 
 @dataclass(frozen=True, slots=True)
 class Metric:
-    """A named number, once for each set of labels."""
+    """A named number, with one sample for each set of labels."""
 
     name: str
     help: str
@@ -35,7 +35,7 @@ class Metric:
 
 
 def describe_metrics(home: Home) -> str:
-    """All metrics of a home as text.
+    """Format all metrics of a home as text.
 
     Args:
         home: the home; one that does not exist yet has no jobs and no sources.
@@ -48,7 +48,7 @@ def describe_metrics(home: Home) -> str:
 
 
 def write_metrics(home: Home, file: Path) -> None:
-    """Write all metrics to a file, whole or not at all; others than its owner may read it.
+    """Write all metrics to a file, completely or not at all; everyone may read the file.
 
     Args:
         home: the home.

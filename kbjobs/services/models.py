@@ -1,4 +1,4 @@
-"""The front door to local models: which are here, what they are, who needs them, and taking one away."""
+"""The front door to local models: list and describe them, find which sources need them, remove one."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ OnDamaged = Callable[[str, KbjobsError], None]
 
 @dataclass(frozen=True, slots=True)
 class ModelState:
-    """A model, here or only known. Of one that is not here, what nobody knows yet is None or empty."""
+    """A model on this machine, or a known one that is not here; unknown values are None or empty."""
 
     name: str
     hub_id: str
@@ -43,23 +43,23 @@ class ModelState:
     passage_prompt: str = ""
     licence: str = ""
     revision: str = ""
-    """As it was asked for; empty of a model that kbjobs has not downloaded."""
+    """As requested; empty if kbjobs did not download the model."""
     commit: str = ""
     key: str = ""
-    """Of its vectors in ledgers."""
+    """The key of its vectors in ledgers."""
     engine: str = ""
-    """What runs it on this machine, where that was measured."""
+    """The engine that runs it on this machine, if that was measured."""
     sources: tuple[str, ...] = ()
-    """Those that are indexed with it."""
+    """The sources that are indexed with it."""
     command: str = ""
-    """What fetches it, of one that is not here or not whole."""
+    """The command that fetches it, if it is missing or incomplete."""
     problem: str = ""
-    """What is wrong with its files."""
+    """The problem with its files, if there is one."""
 
 
 @dataclass(frozen=True, slots=True)
 class RemovedModel:
-    """What has gone: the model's name, its folder, and bytes with what was made of it."""
+    """A removed model: its name, its folder, and the bytes freed, including files prepared from it."""
 
     name: str
     path: str
@@ -67,13 +67,13 @@ class RemovedModel:
 
 
 def list_names(home: Home) -> dict[str, bool]:
-    """The names of the models on this machine and of the known ones, each with whether it is here."""
+    """The names of the models on this machine and of known models, each with whether it is here."""
     present = list_present(home.models)
     return dict.fromkeys(present, True) | {one.name: False for one in KNOWN_MODELS if one.name not in present}
 
 
 def list_models(home: Home, on_damaged: OnDamaged) -> list[ModelState]:
-    """The models that are here, then those that are known and not here. ``on_damaged`` is told of sources left out."""
+    """The models on this machine, then the other known ones. ``on_damaged`` is called for each unreadable source."""
     uses = _list_uses(home, on_damaged)
     return [
         _describe(home, name, uses) if is_here else _describe_missing(name, uses)
@@ -85,7 +85,7 @@ def show_model(home: Home, name: str, on_damaged: OnDamaged) -> ModelState:
     """Describe one model, whether it is here or only known.
 
     Args:
-        home: where models and the sources that use them are.
+        home: the home of the models, and of the sources that use them.
         name: the model's name.
         on_damaged: called for each source that cannot be read.
 
@@ -103,7 +103,7 @@ def show_model(home: Home, name: str, on_damaged: OnDamaged) -> ModelState:
 
 
 def find_path(home: Home, name: str) -> Path:
-    """The folder of a model. Raises as :func:`kbjobs.embedding.model_catalogue.find_model`."""
+    """Find the folder of a model. Raises the errors of :func:`kbjobs.embedding.model_catalogue.find_model`."""
     return find_model(name, home.models).path
 
 
@@ -111,15 +111,15 @@ def remove_model(home: Home, name: str, force: bool, on_damaged: OnDamaged) -> R
     """Remove a model from the home, with the files prepared for this machine and any unfinished download.
 
     Args:
-        home: where it is.
+        home: the home of the model.
         name: the model's name.
-        force: remove it even if an index needs it; queries of that index then find only words.
-        on_damaged: called for each source that cannot be read, and so may need it.
+        force: whether to remove it even if an index needs it; a search of that index then finds words only.
+        on_damaged: called for each source that cannot be read, and so might need the model.
 
     Raises:
-        NotFoundError, MissingRequirementError: it is not here.
-        UsageError: it is not in the home.
-        ConflictError: a job or an index needs it, or it is being downloaded.
+        NotFoundError, MissingRequirementError: the model is not here.
+        UsageError: the model is outside the home.
+        ConflictError: a job or an index needs the model, or it is being downloaded.
     """
     known = find_known(name)
     folders = [home.models / part for part in dict.fromkeys([known.name, known.hub_id] if known else [name.strip()])]
@@ -131,7 +131,7 @@ def remove_model(home: Home, name: str, force: bool, on_damaged: OnDamaged) -> R
         check_downloadable(name)
     _refuse_busy(home, name)
     if not there and not staging.exists():
-        found = find_model(name, home.models)  # raises where it is nowhere
+        found = find_model(name, home.models)  # raises if the model is nowhere
         where = format_place(found.path, home.models)
         raise UsageError(
             f"{found.name} is not in the home but in {'a Python package' if where == 'package' else 'the hub cache'},"
@@ -161,14 +161,14 @@ def _remove(home: Home, name: str, folders: list[Path], state: ModelState | None
             _delete(folder, home.downloads / "models")
         for folder in folders:
             if folder.parent.parent == home.models and not any(folder.parent.iterdir()):
-                folder.parent.rmdir()  # that of an organisation
+                folder.parent.rmdir()  # the folder of an organisation
     finally:
         lock.release()
     return RemovedModel(name, str(folders[0]), gone)
 
 
 def _delete(folder: Path, trash: Path) -> None:
-    """Delete a folder; a kill in the middle leaves nothing that looks like a model."""
+    """Delete a folder so that a kill leaves nothing that looks like a model."""
     if not folder.exists():
         return
     trash.mkdir(parents=True, exist_ok=True, mode=0o700)
@@ -179,7 +179,7 @@ def _delete(folder: Path, trash: Path) -> None:
 
 
 def _refuse_busy(home: Home, name: str) -> None:
-    """Raise ConflictError if a job that runs or waits needs the model."""
+    """Raise ConflictError if a running or pending job needs the model."""
     wanted = find_hub_id(name)
     with JobManager(home) as reader:
         for job in reader.get_active_jobs():
@@ -212,7 +212,7 @@ def _read_uses(home: Home, on_damaged: OnDamaged) -> Iterator[tuple[str, str, st
 
 
 def _describe(home: Home, name: str, uses: list[tuple[str, str, str]]) -> ModelState:
-    """A model that is here, whole or not."""
+    """Describe a model that is here, complete or not."""
     try:
         return _state(home, name, uses)
     except KbjobsError as error:

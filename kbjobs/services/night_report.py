@@ -1,4 +1,4 @@
-"""What happened in the last hours, for the person who looks in the morning: what ran, what failed, cost, what to do."""
+"""The night report, for the person who looks in the morning: what ran, failed and cost, and what to do about it."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ class Trouble:
     Args:
         job: the job.
         reason: why it did not end well, or what it left out.
-        remedy: the command that helps.
+        remedy: a command that helps.
     """
 
     job: Job
@@ -40,13 +40,13 @@ class NightReport:
     """The last hours of a home.
 
     Args:
-        since: seconds that it looks back.
-        ended: the jobs that ended in that time, the latest first.
-        active: the jobs that run or wait.
-        troubles: what needs a person; none of work that another job has done since.
-        tokens: tokens that these jobs bought.
-        dollars: their list price in US dollars.
-        unusable: ids of sources that cannot be read or whose files are not there, each with what is wrong.
+        since: how far the report looks back, in seconds.
+        ended: the jobs that ended in that time, latest first.
+        active: the running and pending jobs.
+        troubles: the jobs that need a person, without those whose work another job has done since.
+        tokens: the API tokens that the ended jobs used.
+        dollars: the list price of these tokens in US dollars.
+        unusable: ids of sources that are unreadable or lack files, each with the problem.
         has_daemon: whether a daemon is running.
     """
 
@@ -61,16 +61,16 @@ class NightReport:
 
     @property
     def counts(self) -> dict[str, int]:
-        """The ended jobs by status."""
+        """The number of ended jobs per status."""
         return dict(Counter(str(job.status) for job in self.ended))
 
     @property
     def needs_daemon(self) -> bool:
-        """Whether jobs wait and nobody runs them."""
+        """Whether there are unfinished jobs, and no daemon to run them."""
         return bool(self.active) and not self.has_daemon
 
     def as_dict(self) -> dict[str, Any]:
-        """As the JSON that ``--json`` prints."""
+        """The report as the JSON that ``--json`` prints."""
         return {
             "since_seconds": self.since,
             "counts": self.counts,
@@ -85,7 +85,7 @@ class NightReport:
 
 
 def report_night(home: Home, seconds: float) -> NightReport:
-    """Look back over the last seconds.
+    """Make the report for the last seconds.
 
     Args:
         home: the home.
@@ -109,7 +109,7 @@ def report_night(home: Home, seconds: float) -> NightReport:
 
 
 def _find_unusable(home: Home) -> tuple[tuple[str, str], ...]:
-    """What the next night would be refused for: a job that was not queued leaves no other trace."""
+    """Find the sources on which the next jobs would be refused; a job that was not queued leaves no other trace."""
     found: list[tuple[str, str]] = []
     for source_id in list_source_ids(home.sources):
         try:
@@ -121,7 +121,7 @@ def _find_unusable(home: Home) -> tuple[tuple[str, str], ...]:
 
 
 def _find_trouble(job: Job, is_open: bool) -> Trouble | None:
-    """What a person has to do about a job, if its work is still to be done."""
+    """Find what a person has to do about a job, if its work is still open."""
     if job.status is Status.COMPLETED:
         if not job.exit_code:
             return None

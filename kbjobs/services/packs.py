@@ -1,4 +1,4 @@
-"""The front door to stores of packs: what is in one, and what nothing in it needs."""
+"""The front door to packs and their stores: list, build, inspect, open and prune them."""
 
 from __future__ import annotations
 
@@ -22,18 +22,18 @@ if TYPE_CHECKING:
 
 
 def opened(home: Home, where: str) -> AbstractContextManager[Bucket]:
-    """The store at an address."""
+    """Open the store at an address, as a context."""
     return closing(open_bucket(home, Settings(home), read_address(where)))
 
 
 def find_store(home: Home, where: str | None) -> str:
-    """The address of the store that sources come from: what is given, else the settings', else that in the home."""
+    """The address of the store to install from: the one given, else the settings', else the store in the home."""
     settings = Settings(home)
     return where or settings.text("packs.from") or settings.text("packs.to") or str(home.packs)
 
 
 def list_remote(home: Home, where: str | None = None) -> list[dict[str, Any]]:
-    """The newest version of each source in a store; ``here`` tells what this home has of it.
+    """The newest version of each source in a store; ``here`` says whether this home has the source.
 
     ``here`` is one of "no", "this version", "another version" and "not from a pack".
 
@@ -70,13 +70,13 @@ def build(home: Home, source_id: str, target: Path, include_backup: bool) -> tup
     """Write a source into a pack: a file, or a store in a local folder.
 
     Args:
-        home: that the source is in.
-        source_id: of the source.
-        target: a file that ends in ``.kbpack``, else the folder of a store.
-        include_backup: with the source's files.
+        home: the source's home.
+        source_id: the source's id.
+        target: a file that ends in ``.kbpack``, or the folder of a store.
+        include_backup: whether to include the source's files.
 
     Returns:
-        What was written, and the files that could not be read, each with the reason.
+        The written pack, and the files that could not be read, each with the reason.
     """
     from kbjobs.packs.pack_building import PackBuilder
     from kbjobs.packs.targets import FILE_SUFFIX, FileTarget, write_pack
@@ -94,10 +94,10 @@ def inspect(home: Home, where: str, source_id: str | None, verify: bool) -> dict
     """Describe a pack.
 
     Args:
-        home: whose settings have the credentials.
+        home: the home whose settings have the credentials.
         where: the pack's file or manifest, or a store.
         source_id: the source, if ``where`` is a store with several.
-        verify: whether to read and check all of it first.
+        verify: whether to read and check the whole pack first.
 
     Raises:
         DamagedPackError: the pack is damaged.
@@ -111,7 +111,7 @@ def inspect(home: Home, where: str, source_id: str | None, verify: bool) -> dict
 
 
 def _add_to_store(home: Home, builder: PackBuilder, folder: Path) -> Written:
-    """Write a pack into a store in a local folder, and put it into its catalogue."""
+    """Write a pack into a store in a local folder, and add it to the catalogue."""
     from datetime import UTC, datetime
 
     from kbjobs.packs.pack_catalogue import describe_version, publish_version, version_name
@@ -130,13 +130,13 @@ def open_named(home: Home, where: str, source_id: str | None = None) -> Pack:
     """Open a pack that a user names, as a context manager.
 
     Args:
-        home: whose settings have the credentials.
+        home: the home whose settings have the credentials.
         where: the pack's file or manifest, or a store.
         source_id: the source, if ``where`` is a store with several.
 
     Raises:
         NotFoundError: there is no such pack or store.
-        UsageError: a store has several sources, and none was named.
+        UsageError: the store does not have exactly one source, and none was named.
     """
     from kbjobs.packs.pack_catalogue import CATALOGUE
     from kbjobs.packs.pack_reading import open_pack
@@ -150,9 +150,9 @@ def open_named(home: Home, where: str, source_id: str | None = None) -> Pack:
 
 
 def _open_in_store(home: Home, where: str, source_id: str | None) -> Pack:
-    """A pack in a store: the one that the address names, else the newest of the source.
+    """Open a pack in a store: the one that the address names, otherwise the source's newest.
 
-    Raises NotFoundError, UsageError if it is not told which.
+    Raises NotFoundError, or UsageError if it is unclear which pack is meant.
     """
     from kbjobs.packs.manifest import MANIFEST
     from kbjobs.packs.pack_catalogue import find_version, read_catalogue, version_name
@@ -180,13 +180,13 @@ def _open_in_store(home: Home, where: str, source_id: str | None) -> Pack:
 
 
 def prune(home: Home, where: str, grace: timedelta, dry_run: bool) -> Pruned:
-    """Remove from a store what nothing needs; see :func:`kbjobs.packs.pruning.prune`.
+    """Remove files that nothing needs from a store; see :func:`kbjobs.packs.pruning.prune`.
 
     Args:
-        home: whose settings have the credentials.
+        home: the home whose settings have the credentials.
         where: the store's address.
-        grace: younger files are kept.
-        dry_run: count what would be removed, and remove nothing.
+        grace: the age below which files are kept.
+        dry_run: whether to count only, and remove nothing.
     """
     from kbjobs.packs.pruning import prune as prune_store
 
@@ -195,7 +195,7 @@ def prune(home: Home, where: str, grace: timedelta, dry_run: bool) -> Pruned:
 
 
 def rebuild_catalogue(home: Home, where: str) -> int:
-    """Rewrite the catalogue of a store from its packs; returns how many sources it names."""
+    """Rebuild the catalogue of a store from its packs; returns the number of its sources."""
     from kbjobs.packs.pruning import rebuild_catalogue as rebuild
 
     with opened(home, where) as bucket:

@@ -1,4 +1,4 @@
-"""Search: over the home, or over what pinecone-sync has sent to Pinecone."""
+"""Search in the home, or in the vectors that pinecone-sync has sent to Pinecone."""
 
 from __future__ import annotations
 
@@ -15,18 +15,18 @@ if TYPE_CHECKING:
     from kbjobs.retrieval.searcher import Searcher
 
 OnNotice = Callable[[str], None]
-"""Called with what a person should know of a search."""
+"""Called with notices about a search for the user."""
 
 OnDamaged = Callable[[str, KbjobsError], None]
-"""Called with the id of a source that cannot be searched, and why."""
+"""Called with the id of a source that cannot be searched, and the error."""
 
 
 def _ignore_notice(notice: str) -> None:
-    """Nobody is told."""
+    """Ignore the notice."""
 
 
 def _ignore_damaged(source_id: str, error: KbjobsError) -> None:
-    """Nobody is told."""
+    """Ignore the error."""
 
 
 def open_searcher(
@@ -36,8 +36,8 @@ def open_searcher(
 
     Args:
         home: the home to search.
-        on_notice: called with what differs from what was asked for.
-        on_damaged: called with the id of each source that cannot be searched, and why.
+        on_notice: called with notices, such as that a search differs from the request.
+        on_damaged: called with the id of each source that cannot be searched, and the error.
     """
     from kbjobs.retrieval.searcher import Searcher
 
@@ -45,7 +45,7 @@ def open_searcher(
 
 
 def open_pinecone_searcher(home: Home, on_notice: OnNotice) -> PineconeSearcher:
-    """What searches the namespaces of Pinecone, as a context."""
+    """Open a searcher of Pinecone namespaces, as a context manager."""
     from kbjobs.retrieval.pinecone_search import PineconeSearcher
 
     return PineconeSearcher(home, Settings(home), on_notice)
@@ -56,8 +56,8 @@ def search_home(home: Home, query: Query, notices: list[str]) -> list[Hit]:
 
     Args:
         home: the home to search.
-        query: what to search for.
-        notices: gets what a person should know, such as sources that were left out.
+        query: the query.
+        notices: a list to which notices for the user are added, such as sources that were left out.
 
     Returns:
         Hits, best first.
@@ -80,14 +80,14 @@ def search(
     """The best passage of each document for the words, as ``kbjobs search --json`` prints them.
 
     Args:
-        words: what is looked for.
-        source: an id, several, or None for all sources.
-        count: how many hits, from 1.
-        model: its name; by default the one that the sources were indexed with.
+        words: the words to search for.
+        source: an id, several ids, or None for all sources.
+        count: the number of hits, from 1.
+        model: the model's name; by default the one that the sources were indexed with.
         mode: "hybrid", "vectors" or "words".
 
     Raises:
-        UsageError, NotFoundError, MissingRequirementError, UnavailableError: as the command would end.
+        UsageError, NotFoundError, MissingRequirementError, UnavailableError: as the command would fail.
     """
     if mode not in MODES:
         raise UsageError(f"{mode!r} is not a mode", f"Choose one of {', '.join(MODES)}.")

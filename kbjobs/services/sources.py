@@ -54,9 +54,9 @@ LOCK_SECONDS = 1.0
 
 @dataclass(frozen=True, slots=True)
 class SourceModel:
-    """What a ledger holds for a model: passages and vectors; ``cleared``: its collection is gone on purpose.
+    """The passages and vectors that a ledger holds for a model; ``cleared``: its collection was removed on purpose.
 
-    ``store`` is the address of the Chroma server that the collection lies on, '' of one in the home.
+    ``store`` is the address of the collection's Chroma server, '' if it is in the home.
     """
 
     model: str
@@ -70,7 +70,7 @@ class SourceModel:
 
 @dataclass(frozen=True, slots=True)
 class IndexState:
-    """An index: of a model, how many different passages there are, and how many of them have a vector or none.
+    """The index of a model: the number of different passages, and how many of them have a vector or lack one.
 
     ``store``: "home" or the address of a Chroma server; None if the collection was cleared.
     """
@@ -86,9 +86,9 @@ class IndexState:
 
 @dataclass(frozen=True, slots=True)
 class Difference:
-    """Where a collection and its ledger differ: of which model, how, which record, and what exactly.
+    """A difference between a model's collection and its ledger: the kind, the record, and details.
 
-    ``problem`` is one of the kinds of :data:`kbjobs.vectors.verifying.Problem`; of ``outdated`` the record is a file.
+    ``problem`` is one of the kinds of :data:`kbjobs.vectors.verifying.Problem`; for ``outdated``, ``record`` is a file.
     """
 
     model: str
@@ -99,7 +99,10 @@ class Difference:
 
 @dataclass(frozen=True, slots=True)
 class Verification:
-    """A source's collections compared with its ledger: ``checked`` passages; ``cleared`` names models without one."""
+    """A source's collections compared with its ledger.
+
+    ``checked`` is the number of passages compared; ``cleared`` names models whose collection was removed on purpose.
+    """
 
     source: str
     checked: int
@@ -108,11 +111,11 @@ class Verification:
 
     @property
     def ok(self) -> bool:
-        """Whether they hold the same."""
+        """Whether collections and ledger are equal."""
         return not self.drift
 
     def as_dict(self) -> dict[str, Any]:
-        """As the JSON that ``--json`` prints."""
+        """The result as the JSON that ``--json`` prints."""
         return {"ok": self.ok, **asdict(self)}
 
 
@@ -127,10 +130,10 @@ class Rebuilt:
 
 @dataclass(frozen=True, slots=True)
 class SourceState:
-    """A source with what its ledger holds: documents, and passages and vectors by model.
+    """A source with the contents of its ledger: documents, and passages and vectors by model.
 
-    ``documents`` are without those that a language filter has marked, which are counted in ``filtered``;
-    ``languages`` counts all whose metadata was read.
+    ``documents`` does not count those that a language filter has marked, which are counted in ``filtered``;
+    ``languages`` counts all documents whose metadata was read.
     """
 
     source: Source
@@ -140,7 +143,7 @@ class SourceState:
     languages: dict[str, int] = field(default_factory=dict)
 
     def as_dict(self) -> dict[str, Any]:
-        """As the JSON that ``--json`` prints."""
+        """The source as the JSON that ``--json`` prints."""
         return {
             **asdict(self.source),
             "documents": self.documents,
@@ -151,7 +154,7 @@ class SourceState:
 
 
 def describe(home: Home, source_id: str) -> SourceState:
-    """A source and what its ledger holds."""
+    """Describe a source and the contents of its ledger."""
     folder = SourceFolder(home.sources, source_id)
     source = folder.read()
     if not folder.ledger.exists():
@@ -192,20 +195,20 @@ def list_indexes(home: Home, source_id: str) -> list[IndexState]:
 
 
 def measure(home: Home, source_id: str) -> int:
-    """Bytes that a source's ledger and indexes take on the disk of the home; its own files are not counted."""
+    """The size of a source's ledger and indexes in the home, in bytes; its own files are not counted."""
     folder = SourceFolder(home.sources, check_source_id(source_id))
     files = [folder.ledger, *folder.vectors.rglob("*")]
     total = 0
     for file in files:
         try:
             total += file.lstat().st_size
-        except FileNotFoundError:  # of an index that is just being built
+        except FileNotFoundError:  # a file of an index that is being built
             continue
     return total
 
 
 def describe_all(home: Home, on_damaged: OnDamaged) -> list[SourceState]:
-    """All sources by id; of one whose manifest or ledger cannot be used, ``on_damaged`` is told its id and why."""
+    """Describe all sources by id; ``on_damaged`` is called with the id and error of each unusable one."""
     states = []
     for source_id in list_source_ids(home.sources):
         try:
@@ -218,7 +221,7 @@ def describe_all(home: Home, on_damaged: OnDamaged) -> list[SourceState]:
 
 
 def list_ids(home: Home) -> list[str]:
-    """The ids of all registered sources, also of damaged ones."""
+    """The ids of all registered sources, including damaged ones."""
     return list_source_ids(home.sources)
 
 
@@ -226,8 +229,8 @@ def describe_deletion(home: Home, source_id: str, keep_files: bool) -> str:
     """Describe what a deletion would remove and what it would keep, for people.
 
     Args:
-        home: the home of the source.
-        source_id: id of the source.
+        home: the source's home.
+        source_id: the source's id.
         keep_files: whether the source's files would be kept.
     """
     from kbjobs.sources.deletion import find_facts, format_contents, format_untouched
@@ -239,7 +242,7 @@ def describe_deletion(home: Home, source_id: str, keep_files: bool) -> str:
 
 
 def list_half_deleted(home: Home) -> list[tuple[str, str]]:
-    """The sources whose deletion has begun and not ended: the id, and where the rest lies."""
+    """The sources whose deletion has begun but not ended: the id, and the folder with the rest."""
     return [(removal.source.id, str(removal.hidden)) for removal in list_unfinished(home.sources)]
 
 
@@ -270,9 +273,9 @@ def verify(home: Home, source_id: str) -> Verification:
 
 
 def rebuild(home: Home, source_id: str) -> list[Rebuilt]:
-    """Rebuild a source's collections from the ledger, next to the old ones, and swap. No model is loaded.
+    """Rebuild a source's collections from the ledger, next to the old ones, and swap them. No model is loaded.
 
-    A collection that was cleared is built again too: its vectors are still there.
+    A cleared collection is rebuilt too, since its vectors are still in the ledger.
     """
     from kbjobs.vectors.indexed import Collections
     from kbjobs.vectors.sync import recover_and_publish
@@ -291,9 +294,9 @@ def rebuild(home: Home, source_id: str) -> list[Rebuilt]:
 
 
 def compact(home: Home, source_id: str) -> Compacted:
-    """Give back what a source takes on the disk and does not need.
+    """Give unused space of a source's files back to the disk.
 
-    Raises ConflictError while a job of the source runs, UnavailableError if the disk has no room for it.
+    Raises ConflictError while a job of the source is running, UnavailableError if the disk has no room for the work.
     """
     from kbjobs.indexing.compact import compact_source
     from kbjobs.vectors.indexed import Collections

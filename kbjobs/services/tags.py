@@ -1,4 +1,4 @@
-"""The tags of a source: its own, and those that were suggested."""
+"""The tags of a source: its own and the suggested ones."""
 
 from __future__ import annotations
 
@@ -20,17 +20,17 @@ def review_tags(
     """Accept or reject suggested tags of a source.
 
     Args:
-        home: the home of the source.
-        source_id: id of the source.
+        home: the source's home.
+        source_id: the source's id.
         accept: tags that become the source's own.
         reject: tags not to suggest again.
-        accept_all: accept every suggestion that is not rejected here.
+        accept_all: whether to accept every suggestion that is not rejected here.
 
     Returns:
-        The tags as they are afterwards; if nothing is accepted or rejected, as they are now.
+        The tags after the review; if nothing is accepted or rejected, the unchanged tags.
 
     Raises:
-        ConflictError: a job works on the source.
+        ConflictError: a job is working on the source.
         NotFoundError, UsageError: see :func:`kbjobs.tagging.review.review`; the manifest is unchanged.
     """
     folder = SourceFolder(home.sources, source_id)

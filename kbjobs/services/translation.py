@@ -21,12 +21,12 @@ def translator(home: Home, source: str, target: str) -> TextTranslator:
     """Find the language packs that translate between two languages, directly or through English.
 
     Args:
-        home: where the packs are.
+        home: the home of the packs.
         source: the language to translate from, a code or English name.
         target: the language to translate into.
 
     Raises:
-        NotFoundError: a name is no known language.
+        NotFoundError: a name is not a known language.
         UsageError: both languages are the same.
         MissingRequirementError: a pack is missing; the hint is the command that fetches it.
         DamagedLanguagePackError: a pack is damaged.
@@ -36,7 +36,10 @@ def translator(home: Home, source: str, target: str) -> TextTranslator:
 
 @contextmanager
 def writing_text(path: Path) -> Iterator[Callable[[str], object]]:
-    """Gives what writes to a text file, which gets its name when it is whole. Raises UnavailableError, UsageError."""
+    """Yield a function that writes to a text file, which is renamed into place when complete.
+
+    Raises UnavailableError, or UsageError if the path is a folder.
+    """
     if path.is_dir():
         raise UsageError(f"{path} is a folder", "Name a file.")
     with writing(path), atomic_write(path) as file:

@@ -1,4 +1,4 @@
-"""Sources as a user has them: registered, moved, deleted."""
+"""Registering, relocating and deleting sources."""
 
 from __future__ import annotations
 
@@ -8,9 +8,9 @@ from typing import Any
 
 
 def __getattr__(name: str) -> Any:
-    """What was imported from here until 0.2, with a DeprecationWarning; removed in 0.4."""
+    """Provide the names that were imported from here until 0.2, with a DeprecationWarning; removed in 0.4."""
     if not name.startswith("_"):
-        # By name: nothing in this room needs what stands above it.
+        # Imported by name, since this folder must not import from folders above it.
         for module in ("kbjobs.services.documents", "kbjobs.services.sources"):
             found = getattr(import_module(module), name, None)
             if found is not None:

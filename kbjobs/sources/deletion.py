@@ -1,7 +1,7 @@
-"""Deleting a source for good, and telling what went and what stays.
+"""Deleting a source for good, and reporting what was deleted and what stays.
 
-The folder gets a hidden name, the end of the source is recorded, then the files go: a kill at any point is made up
-for by the next attempt, by the next run or by the next daemon.
+The folder gets a hidden name, the deletion is recorded, then the files are removed. After a kill at any point, the next
+attempt, run or daemon finishes the deletion.
 """
 
 from __future__ import annotations
@@ -27,18 +27,18 @@ from kbjobs.vectors.chroma_server import Waiting
 from kbjobs.vectors.indexed import copies_where_published
 from kbjobs.vectors.pinecone_places import last_target
 
-MAX_PATHS = 10  # that a result names
-MAX_COMMAND = 2_000  # characters: it stands in the result and in a message
+MAX_PATHS = 10  # most paths that a result names
+MAX_COMMAND = 2_000  # most characters of a command in the result and in a message
 REPORTED_EACH = 100  # files removed between two reports of progress
 
 
 @dataclass(frozen=True, slots=True)
 class DeletionFacts:
-    """What a person is told about a source that goes.
+    """The facts that a person gets about a deleted source.
 
-    ``documents`` and ``vectors`` are None if its ledger cannot be read, ``freed_bytes`` are of the disk; ``outside``
-    are its paths beyond its own folder, and the place that its folder was a link to; ``again`` is the command that
-    registers what is kept.
+    ``documents`` and ``vectors`` are None if its ledger is unreadable; ``freed_bytes`` is disk space; ``outside`` are
+    its paths outside its own folder, or the target if its folder is a link; ``again`` is the command that registers the
+    kept files.
     """
 
     documents: int | None = None
@@ -55,7 +55,7 @@ class DeletionFacts:
 
 
 def find_facts(removal: SourceFolderDeletion, keep_files: bool) -> DeletionFacts:
-    """What a source holds, wherever its folder stands by now. What a link leads to is not looked at."""
+    """Find the facts about a source, under its folder's own or hidden name, without following a link."""
     top = removal.hidden or removal.source.path
     takes = removal.measure(keep_files)
     if top.is_symlink():
@@ -79,11 +79,11 @@ def find_facts(removal: SourceFolderDeletion, keep_files: bool) -> DeletionFacts
 
 
 def _find_paths(there: SourceFolder, folder: Path) -> tuple[list[str], str]:
-    """The source's paths outside its folder, and the command that registers all of them again."""
+    """The source's paths outside its folder, and the command that registers all its paths again."""
     pages = shlex.join(["kbjobs", "sources", "add", there.id, str(folder / there.pages.name)])
     try:
         source = there.read()
-    except KbjobsError:  # a damaged manifest names nothing
+    except KbjobsError:  # a damaged manifest
         return [], pages
     outside = [path for path in source.paths if not Path(path).is_relative_to(folder)]
     command = ["kbjobs", "sources", "add", source.id, *source.paths]
@@ -94,7 +94,7 @@ def _find_paths(there: SourceFolder, folder: Path) -> tuple[list[str], str]:
 
 
 def list_cloud(there: SourceFolder) -> list[str]:
-    """Where else a source lies, by its ledger: records in Pinecone, packs in stores."""
+    """The source's copies in the cloud according to its ledger: records in Pinecone, packs in stores."""
     if not there.ledger.is_file():
         return []
     try:
@@ -110,9 +110,9 @@ def delete_source(context: Context, keep_files: bool, has_left_cloud: bool = Fal
     """Delete the source of the job, or resume its deletion. The caller holds the source's lock.
 
     Args:
-        context: of the job.
-        keep_files: whether the files that were copied or scraped stay.
-        has_left_cloud: whether it was taken out of Pinecone and of stores.
+        context: the job's context.
+        keep_files: whether to keep the copied or scraped files.
+        has_left_cloud: whether the source was removed from Pinecone and from stores.
     """
     removal = SourceFolderDeletion(context.home.sources, context.source.id)
     is_recorded = context.checkpoint is not None
@@ -120,7 +120,7 @@ def delete_source(context: Context, keep_files: bool, has_left_cloud: bool = Fal
     if removal.hidden is None and not is_recorded and removal.is_there:
         removal.check()
         removal.begin(keep_files)
-    # After a kill the folder's own name tells what was asked for when it began.
+    # After a kill, the hidden name shows the choice made when the deletion began.
     keep_files = removal.keeps_files if removal.hidden is not None else keep_files
     facts = DeletionFacts(**context.checkpoint) if is_recorded else find_facts(removal, keep_files)
     if not is_recorded:
@@ -145,7 +145,7 @@ def delete_source(context: Context, keep_files: bool, has_left_cloud: bool = Fal
 
 
 def _places(there: SourceFolder) -> list[tuple[str, str, str]]:
-    """Where its collections lie on servers: key, address, prefix; nothing if its ledger cannot be read."""
+    """The places of its collections on servers: key, address, prefix; empty if its ledger is unreadable."""
     if not there.ledger.is_file():
         return []
     try:
@@ -161,9 +161,9 @@ def _name(source_id: str, place: tuple[str, str, str]) -> str:
 
 
 def _remove_from_servers(context: Context, removal: SourceFolderDeletion) -> list[str]:
-    """Remove the source's collections from the servers they lie on.
+    """Remove the source's collections from their servers.
 
-    Returns those on a server that does not answer and is no longer that of the settings: it may be gone for good.
+    Returns those that could not be removed from a server that is no longer in the settings, and may be gone for good.
     """
     top = removal.hidden or removal.source.path
     if top.is_symlink():
@@ -193,7 +193,7 @@ def _report_waiting(context: Context, message: str) -> None:
 
 
 def _record(context: Context, facts: DeletionFacts) -> bool:
-    """Put the end of the source on record; False if the disk has no room for that before files are gone."""
+    """Record the deletion of the source; False if the disk has no room for that before files are removed."""
     try:
         context.end_source(asdict(facts))
     except sqlite3.Error as error:
@@ -205,7 +205,7 @@ def _record(context: Context, facts: DeletionFacts) -> bool:
 
 
 def summarise(facts: DeletionFacts) -> str:
-    """The result in a sentence."""
+    """Summarise the result in a sentence."""
     parts = [f"{format_contents(facts)} deleted, {facts.freed_bytes / 1e6:,.1f} MB freed"]
     if facts.kept:
         parts.append(f"its files are kept in {facts.kept}; {facts.again} registers them again")
@@ -214,7 +214,7 @@ def summarise(facts: DeletionFacts) -> str:
 
 
 def format_contents(facts: DeletionFacts) -> str:
-    """What goes, with numbers."""
+    """Format what is deleted, with numbers."""
     parts = [counted(facts.files, "file")]
     if facts.links:
         parts.append(f"{counted(facts.links, 'link')} (not what they lead to)")
@@ -226,7 +226,7 @@ def format_contents(facts: DeletionFacts) -> str:
 
 
 def format_untouched(facts: DeletionFacts) -> list[str]:
-    """What is not touched since it lies elsewhere."""
+    """Format what is not touched because it is elsewhere."""
     cloud = [f"left in the cloud: {', '.join(facts.cloud)} (--cloud removes that too)"]
     return [*_describe_outside(facts), *(cloud if facts.cloud and facts.cloud_left else [])]
 

@@ -1,4 +1,4 @@
-"""Registering a source and changing it: which paths it has, what they hold, what its documents are called."""
+"""Registering and editing a source: its paths, its files, and the names of its documents."""
 
 from __future__ import annotations
 
@@ -24,34 +24,34 @@ if TYPE_CHECKING:
 
 LOCK_SECONDS = 1.0
 MANY_FILES = 20_000
-# Filesystem Hierarchy Standard 3.0, chapters 3 to 6: each of them is everybody's, what lies below may be one source.
+# Filesystem Hierarchy Standard 3.0, chapters 3 to 6. They belong to the system, but a folder below may be one source.
 SYSTEM_FOLDERS = frozenset(
     {"/", "/bin", "/boot", "/dev", "/etc", "/home", "/lib", "/lib32", "/lib64", "/media", "/mnt", "/opt", "/proc"}
     | {"/root", "/run", "/sbin", "/srv", "/sys", "/usr", "/usr/bin", "/usr/lib", "/usr/local", "/usr/share"}
     | {"/var", "/var/lib", "/var/log"}
 )
-NO_FILES = ("/dev", "/proc", "/sys")  # nor does anything below them hold pages
+NO_FILES = ("/dev", "/proc", "/sys")  # folders without pages, even below
 
 Ask = Callable[[str], None]
-"""Called with a doubt before a source is registered; raises to stop it."""
+"""Called with a description of doubtful paths before they are registered; may raise to stop."""
 
 
 @dataclass(frozen=True, slots=True)
 class EditedSource:
-    """A source that was changed; of its ``documents``, how many lie in the paths that were dropped."""
+    """An edited source, the number of its documents, and how many of them are in dropped paths."""
 
     source: Source
     documents: int
     dropped_documents: int
 
     def as_dict(self) -> dict[str, Any]:
-        """As the JSON that ``--json`` prints."""
+        """The source as the JSON that ``--json`` prints."""
         return {**asdict(self.source), "documents": self.documents, "dropped_documents": self.dropped_documents}
 
 
 @dataclass(frozen=True, slots=True)
 class SourceFields:
-    """What a person says of a source in addition to its paths; None for what is not said."""
+    """A source's description in addition to its paths; None for values that are not given."""
 
     name: str | None = None
     license: str | None = None
@@ -72,9 +72,9 @@ def register(
     """Register folders or files as a source.
 
     Args:
-        home: where the source is registered.
-        source_id: its id.
-        paths: folders and files.
+        home: the home to register it in.
+        source_id: the source's id.
+        paths: its folders and files.
         described: its name, license and so on.
         copy: whether to copy the files into the home; otherwise they are read in place.
         ask: called for a system folder and for more than 20,000 files, before anything is done; may raise to stop.
@@ -128,15 +128,15 @@ def edit(
     document a new id is refused.
 
     Args:
-        home: the home of the source.
-        source_id: its id.
+        home: the source's home.
+        source_id: the source's id.
         add: folders and files to add.
         drop: folders and files to drop.
         described: its new name, license and so on.
         ask: called for a system folder and for more than 20,000 files, before anything is done; may raise to stop.
 
     Raises:
-        ConflictError: a job works on the source.
+        ConflictError: a job is working on the source.
         UsageError: the edit would rename documents.
     """
     folder = SourceFolder(home.sources, source_id)
@@ -180,7 +180,7 @@ def _check_base_url(base_url: str) -> None:
 
 
 def _find_pages(roots: Sequence[Path], ask: Ask) -> tuple[list[FoundFile], list[SkippedFile]]:
-    """The files below the roots, and what cannot be read; raises UsageError if there is no file."""
+    """Find the files below the roots, and the unreadable ones; raises UsageError if there is no file."""
     from kbjobs.content.source_files import READABLE, FoundFile, find_files
 
     for root in roots:
@@ -211,7 +211,7 @@ def _is_everybodys(root: Path) -> bool:
 
 
 def _refuse_shared_urls(files: Iterable[FoundFile]) -> None:
-    """Raise UsageError if two files would have one URL, since all roots lie below one base URL."""
+    """Raise UsageError if two files would have the same URL, since all roots share one base URL."""
     paths: dict[str, Path] = {}
     for file in files:
         other = paths.setdefault(file.relative, file.path)
@@ -260,7 +260,7 @@ def _refuse_twice(source_id: str, kept: Sequence[str], added: Sequence[Path]) ->
 
 
 def _name_paths(paths: Sequence[str]) -> dict[str, str]:
-    """The name that starts the keys of each path's documents."""
+    """The names that begin the keys of each path's documents."""
     from kbjobs.content.source_files import name_roots
 
     reals = {path: os.path.realpath(path) for path in paths}
@@ -270,7 +270,7 @@ def _name_paths(paths: Sequence[str]) -> dict[str, str]:
 
 
 def _refuse_renamed(source: Source, kept: Sequence[str], paths: Sequence[str]) -> None:
-    """Raise UsageError if a path that is kept would give its documents other ids."""
+    """Raise UsageError if the documents of a kept path would get other ids."""
     before, after = _name_paths(source.paths), _name_paths(paths)
     for path in kept:
         if before[path] != after[path]:
@@ -281,7 +281,7 @@ def _refuse_renamed(source: Source, kept: Sequence[str], paths: Sequence[str]) -
 
 
 def _count_documents(folder: SourceFolder, source: Source, dropped: set[str]) -> tuple[int, int]:
-    """How many documents the source has, and how many of them are in the paths that are dropped."""
+    """Count the source's documents, and those in dropped paths."""
     if not folder.ledger.exists():
         return 0, 0
     from kbjobs.content.source_files import quote_key
@@ -308,7 +308,7 @@ def _copy_files(folder: SourceFolder, files: Sequence[FoundFile]) -> list[Path]:
     roots: dict[str, Path] = {}
     try:
         if unfinished.exists():
-            shutil.rmtree(unfinished)  # of a command that was killed
+            shutil.rmtree(unfinished)  # left by a killed command
         for file in files:
             is_root = "/" not in file.key
             top = file.path if is_root else file.path.parents[len(Path(file.relative).parts) - 1]

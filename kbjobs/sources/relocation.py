@@ -1,4 +1,4 @@
-"""A source whose files were moved: its paths lead to the new place, its documents stay what they are."""
+"""Relocating a source whose files were moved: its paths change, and its documents keep their ids."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from kbjobs.store.sources import Source, SourceFolder
 
 @dataclass(frozen=True, slots=True)
 class Relocated:
-    """A source with its new paths; ``there`` of its ``documents`` were found at them."""
+    """A source with its new paths; ``there`` is how many of its ``documents`` were found in them."""
 
     source: Source
     documents: int
@@ -27,14 +27,14 @@ def relocate(home: Home, source_id: str, old: Path, new: Path) -> Relocated:
     """Replace the beginning of a source's paths.
 
     Args:
-        home: that the source is in.
-        source_id: of the source.
-        old: one of its paths, or a folder above some; it may be gone.
-        new: what takes its place.
+        home: the source's home.
+        source_id: the source's id.
+        old: one of its paths, or a folder above some of them; it need not exist.
+        new: the path that replaces it.
     Raises:
-        NotFoundError: no path of the source lies there, or there is nothing at the new place.
-        UsageError: the documents would get other ids, or none of them is there.
-        ConflictError: a job works on the source.
+        NotFoundError: the source has no path in ``old``, or the new path does not exist.
+        UsageError: the documents would get other ids, or none of them is in the new place.
+        ConflictError: a job is working on the source.
     """
     folder = SourceFolder(home.sources, source_id)
     folder.read()
@@ -70,7 +70,7 @@ def _is_below(path: str, top: Path) -> bool:
 
 
 def _count(folder: SourceFolder, source: Source) -> tuple[int, int]:
-    """How many documents the source has, and how many of them are found at its paths."""
+    """Count the source's documents, and those that are found in its paths."""
     if not folder.ledger.exists():
         return 0, 0
     from kbjobs.content.source_files import FoundFile, find_files
@@ -78,7 +78,7 @@ def _count(folder: SourceFolder, source: Source) -> tuple[int, int]:
     keys = {entry.key for entry in find_files([Path(path) for path in source.paths]) if isinstance(entry, FoundFile)}
     with Ledger(folder.ledger) as ledger:
         known = [key for _, key in ledger.document_paths()]
-    # Of an archive the documents' keys begin with that of the file.
+    # The keys of an archive's documents begin with the key of its file.
     return len(known), sum(key in keys or _in_archive(key, keys) for key in known)
 
 

@@ -1,4 +1,4 @@
-"""The batches of a ledger: passages that are out at an API, from before they are sent until all came back."""
+"""The batches of a ledger: passages handed to an API, recorded from before they are sent until all are back."""
 
 from __future__ import annotations
 
@@ -12,11 +12,11 @@ from kbjobs.store.ledger import Ledger
 
 @dataclass(frozen=True, slots=True)
 class OpenBatch:
-    """A batch of which not all came back yet. Moments are seconds since 1970.
+    """A batch whose results are not all back yet. Times are seconds since 1970.
 
-    ``asked_at``: since when something of it may be at the server; ``file`` and ``batch``: the server's names of its
-    input and of itself, None if they are not known (yet). ``size`` texts were put into it; ``texts`` and ``tokens``
-    are those still awaited.
+    ``asked_at``: the time from which the server may hold some of it; ``file`` and ``batch``: the server's names for its
+    input and for the batch, None while they are unknown. ``size`` is the number of texts put into it; ``texts`` and
+    ``tokens`` count those still awaited.
     """
 
     key: str
@@ -30,7 +30,7 @@ class OpenBatch:
 
 
 def open_batch(ledger: Ledger, key: str, model_key: str, texts: Sequence[tuple[str, int]]) -> OpenBatch:
-    """Record a batch and its texts before anything of it is sent.
+    """Record a batch and its texts before any of it is sent.
 
     Args:
         ledger: the source's ledger.
@@ -51,7 +51,7 @@ def open_batch(ledger: Ledger, key: str, model_key: str, texts: Sequence[tuple[s
 
 
 def list_batches(ledger: Ledger, model_key: str) -> list[OpenBatch]:
-    """The open batches of a model, the oldest first."""
+    """The open batches of a model, oldest first."""
     rows = ledger.connection.execute(
         "SELECT key, size, made_at, asked_at, file, b.batch, count(t.text_hash), coalesce(sum(t.tokens), 0)"
         " FROM batches b LEFT JOIN batch_texts t ON t.batch = b.key WHERE b.model = ?"
@@ -67,7 +67,7 @@ def has_batches(ledger: Ledger, model_key: str) -> bool:
 
 
 def texts_out(ledger: Ledger, model_key: str) -> dict[str, str]:
-    """The texts that are out for a model: the key of the batch that holds each, by hash."""
+    """The texts of a model's open batches: the key of the batch that holds each text, by the text's hash."""
     rows = ledger.connection.execute(
         "SELECT text_hash, batch FROM batch_texts WHERE batch IN (SELECT key FROM batches WHERE model = ?)",
         (model_key,),
@@ -76,19 +76,19 @@ def texts_out(ledger: Ledger, model_key: str) -> dict[str, str]:
 
 
 def texts_of(ledger: Ledger, key: str) -> dict[str, int]:
-    """The tokens of the texts of a batch that are still awaited, by hash."""
+    """The token counts of a batch's texts that are still awaited, by hash."""
     rows = ledger.connection.execute("SELECT text_hash, tokens FROM batch_texts WHERE batch = ?", (key,))
     return {row[0]: row[1] for row in rows}
 
 
 def note_asking(ledger: Ledger, key: str) -> None:
-    """Note that from now on something of the batch may be at the server."""
+    """Record that the server may hold parts of the batch from now on."""
     with transaction(ledger.connection):
         ledger.connection.execute("UPDATE batches SET asked_at = ? WHERE key = ?", (time.time(), key))
 
 
 def note_file(ledger: Ledger, key: str, file: str | None) -> None:
-    """Record the server's name of the batch's input.
+    """Record the server's name for the batch's input.
 
     Args:
         ledger: the source's ledger.
@@ -100,13 +100,13 @@ def note_file(ledger: Ledger, key: str, file: str | None) -> None:
 
 
 def note_batch(ledger: Ledger, key: str, batch: str, file: str) -> None:
-    """Record the server's names of the batch and of its input.
+    """Record the server's names for the batch and for its input.
 
     Args:
         ledger: the source's ledger.
         key: the batch's name in the ledger.
-        batch: the server's name of the batch.
-        file: the server's name of its input.
+        batch: the server's name for the batch.
+        file: the server's name for its input.
     """
     with transaction(ledger.connection):
         ledger.connection.execute("UPDATE batches SET batch = ?, file = ? WHERE key = ?", (batch, file, key))
@@ -115,7 +115,7 @@ def note_batch(ledger: Ledger, key: str, batch: str, file: str) -> None:
 def take_vectors(
     ledger: Ledger, key: str, model: int, vectors: Sequence[tuple[str, bytes]], facts: Iterable[tuple[str, str]]
 ) -> None:
-    """Commit the vectors that a batch has brought, and stop waiting for them.
+    """Commit vectors that a batch returned, and stop waiting for them.
 
     Args:
         ledger: the source's ledger.
@@ -146,6 +146,6 @@ def give_up_texts(ledger: Ledger, key: str, fact: tuple[str, str]) -> None:
 
 
 def close_batch(ledger: Ledger, key: str) -> None:
-    """Forget a batch; what was still awaited of it is missing again."""
+    """Forget a batch; texts still awaited from it count as missing again."""
     with transaction(ledger.connection):
         ledger.connection.execute("DELETE FROM batches WHERE key = ?", (key,))

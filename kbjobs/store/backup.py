@@ -1,10 +1,10 @@
 """Backup of the state, the ledgers, the chains and the copied pages into one file, consistent while jobs run.
 
 The archive is a plain tar. It begins with ``kbjobs-backup.json`` (format and time) and ends with
-``kbjobs-index.json`` (size and sha256 of each file between them): ``state.db``, ``config.toml``, ``chains/*.toml``,
-and of each source ``manifest.json``, ``source.db``, ``pages/`` and ``assets/``. In format 1 the index was part of the
-first file, and there were neither chains nor pages. Vector stores are not in it: they are rebuilt from the ledgers
-without a model.
+``kbjobs-index.json`` (size and sha256 of each file between them). Between them are ``state.db``, ``config.toml``,
+``chains/*.toml``, and for each source ``manifest.json``, ``source.db``, ``pages/`` and ``assets/``. In format 1 the
+index was part of the first file, and there were neither chains nor pages. Vector stores are left out: they are rebuilt
+from the ledgers without a model.
 """
 
 from __future__ import annotations
@@ -48,9 +48,9 @@ _MEMBER = re.compile(
 
 @dataclass(frozen=True, slots=True)
 class Backup:
-    """An archive that was written: its size in bytes, how many files it holds, and what is not in it.
+    """A finished archive: its size in bytes, the number of its files, and what it leaves out.
 
-    ``damaged`` are the sources that could not be read whole, each with what is wrong with it.
+    ``damaged`` holds the sources that could not be read completely, each with the reason.
     """
 
     file: Path
@@ -60,7 +60,7 @@ class Backup:
     damaged: dict[str, str]
 
     def as_dict(self) -> dict[str, Any]:
-        """As the JSON that ``--json`` prints."""
+        """The backup as the JSON that ``--json`` prints."""
         return {
             "file": str(self.file),
             "bytes": self.size,
@@ -71,10 +71,10 @@ class Backup:
 
 
 def create_backup(home: Home, file: Path, with_pages: bool = True) -> Backup:
-    """Write a backup of the home, whole or not at all.
+    """Write a backup of the home, complete or not at all.
 
     The state is copied before the ledgers: a ledger that is ahead of the state does no harm, since repeating a step
-    changes nothing. A damaged source does not stop the others: what can be read of it is included.
+    changes nothing. A damaged source does not stop the backup: its readable parts are included.
 
     Args:
         home: the home to back up.
@@ -113,7 +113,7 @@ def create_backup(home: Home, file: Path, with_pages: bool = True) -> Backup:
 
 
 class _Collector:
-    """Puts a home into a tar file by file, and notes size and hash of each, and what could not be taken."""
+    """Adds a home's files to a tar one by one; records the size and hash of each, and what could not be added."""
 
     def __init__(self, tar: tarfile.TarFile, folder: Path) -> None:
         self.index: dict[str, dict[str, Any]] = {}
@@ -130,7 +130,7 @@ class _Collector:
             if path.is_file():
                 self._copy(path.relative_to(home.path).as_posix(), path)
         for source_id in list_source_ids(home.sources):
-            with suppress(FileNotFoundError):  # a source that is removed meanwhile
+            with suppress(FileNotFoundError):  # the source may have been removed meanwhile
                 self._collect_source(SourceFolder(home.sources, source_id), with_pages)
         self._put_json(INDEX_NAME, {"files": self.index})
 
@@ -155,15 +155,15 @@ class _Collector:
                 self._leave_out(folder.name)
 
     def _copy_folder(self, name: str, folder: Path, source_id: str) -> None:
-        """Copy what regular files a folder holds: links in it are not followed, devices not opened.
+        """Copy the regular files of a folder, without following links or opening devices in it.
 
-        The folder itself may be a link, to a larger disk.
+        The folder itself may be a link, for example to a larger disk.
         """
         waiting = [name] if os.path.lexists(folder) else []
         while waiting:
             here = waiting.pop()
             path = os.path.join(folder, here[len(name) + 1 :])  # noqa: PTH118 — a page's name may be any bytes
-            with suppress(FileNotFoundError):  # a job has removed it since
+            with suppress(FileNotFoundError):  # a job may have removed it meanwhile
                 try:
                     with _reading(path):
                         mode = os.lstat(path).st_mode
@@ -177,17 +177,17 @@ class _Collector:
                     self.damaged.setdefault(source_id, error.message)
 
     def _copy(self, name: str, path: Path) -> None:
-        """Copy a file that may be written meanwhile: its size counts once it has been read."""
+        """Copy a file that may change meanwhile; its size is taken after reading it."""
         with tempfile.SpooledTemporaryFile(IN_MEMORY_BYTES, dir=str(self._folder)) as copy:
             for part in _read_parts(path):
                 copy.write(part)
             self._put(name, copy)
 
     def _copy_database(self, name: str, path: Path, newest: int) -> None:
-        """Copy a database; raises UnavailableError for one that a restore would refuse."""
+        """Copy a database; raises UnavailableError if a restore would refuse it."""
         copy = self._folder / "copy.db"
         try:
-            original = f"file:{quote(str(path))}?mode=rw"  # one that is gone is not made anew
+            original = f"file:{quote(str(path))}?mode=rw"  # rw, not rwc: never creates a missing file
             with closing(sqlite3.connect(original, uri=True)) as source_db, closing(sqlite3.connect(copy)) as copy_db:
                 source_db.backup(copy_db)
             if (damage := find_damage(copy, newest)) is not None:
@@ -233,7 +233,7 @@ def _read_parts(path: Path) -> Iterator[bytes]:
 
 @contextmanager
 def _reading(path: str | Path) -> Iterator[None]:
-    """Tell what cannot be read, which is left out, from an archive that cannot be written."""
+    """Turn a read error into UnavailableError, so that it differs from an archive that cannot be written."""
     try:
         yield
     except FileNotFoundError:
@@ -249,13 +249,13 @@ def _header(name: str, size: int) -> tarfile.TarInfo:
 
 
 def open_tar(file: Path, mode: Literal["w", "r"]) -> tarfile.TarFile:
-    """Open an archive to read or to write it; the names in it may be any bytes."""
+    """Open an uncompressed archive for reading or writing; the names in it may be any bytes."""
     plain: Literal["w:", "r:"] = "w:" if mode == "w" else "r:"  # never compressed
     return tarfile.open(file, plain, encoding="utf-8", errors="surrogateescape")
 
 
 def is_allowed(name: str) -> bool:
-    """Whether an archive may hold a file of that name: one of a home's, and nothing outside of it."""
+    """Whether an archive may hold a file of that name: it must belong to a home and stay inside it."""
     parts = name.split("/")
     return (
         _MEMBER.fullmatch(name) is not None
@@ -266,7 +266,7 @@ def is_allowed(name: str) -> bool:
 
 
 def find_damage(path: Path, newest: int) -> str | None:
-    """What is wrong with a database, or None; its format may be ``newest`` at most."""
+    """Describe what is wrong with a database, None if nothing; its format may be ``newest`` at most."""
     try:
         with closing(sqlite3.connect(path)) as connection:
             version = connection.execute("PRAGMA user_version").fetchone()[0]

@@ -1,7 +1,7 @@
 """Checkpoints in ``state.db``: how far a chain has come on a source, kept until it succeeds.
 
-A job that goes on under its own id needs none for its phases, which stand in its row; a checkpoint lets another
-job of the same chain go on. Writing one is part of the transaction that records the end of a phase.
+A job that resumes under its own id does not need one for its phases, since its own row holds them; a checkpoint lets
+another job of the same chain resume. It is written in the transaction that records the end of a phase.
 """
 
 from __future__ import annotations
@@ -22,8 +22,8 @@ from kbjobs.store.phase_state import PhaseState, dump_phases, fingerprint, load_
 class Checkpoint:
     """How far a combined job has come on a source.
 
-    ``phases`` are in order, and may be given as dictionaries such as :meth:`PhaseState.as_dict` makes; ``inner`` is how
-    far the running one has come, in its own terms (a JSON value); ``job_id`` is 0 if no queued job wrote it;
+    ``phases`` are in order, and may be given as dictionaries like those of :meth:`PhaseState.as_dict`; ``inner`` is the
+    running phase's own record of its progress (a JSON value); ``job_id`` is 0 if no queued job wrote the checkpoint;
     ``saved_at`` is UTC, ISO 8601.
     """
 
@@ -40,7 +40,7 @@ class Checkpoint:
 
     @property
     def fingerprint(self) -> str:
-        """The same for chains of the same types, parameters and order."""
+        """A hash that is equal for chains with the same types and parameters in the same order."""
         return fingerprint(self.phases)
 
     @property
@@ -50,12 +50,12 @@ class Checkpoint:
 
     @property
     def phases_completed(self) -> int:
-        """How many phases are done: as :func:`kbjobs.run_combined_job` counts them."""
+        """The number of completed phases, as :func:`kbjobs.run_combined_job` counts them."""
         return len(self.completed)
 
     @property
     def phase_results(self) -> list[dict[str, Any]]:
-        """``phase`` (its name), ``index`` and ``result`` of each that is done: as in what run_combined_job returns."""
+        """``phase`` (name), ``index`` and ``result`` of each completed phase, as run_combined_job returns them."""
         return [
             {"phase": phase.name, "index": index, "result": phase.result}
             for index, phase in enumerate(self.phases)
@@ -67,7 +67,7 @@ def load(connection: sqlite3.Connection, source: str | None, chain: str) -> Chec
     """Load the checkpoint of a chain on a source, if there is one.
 
     Args:
-        connection: the state's.
+        connection: the connection to the state.
         source: the source's id; None for jobs without a source.
         chain: the chain's name.
     """
@@ -76,7 +76,7 @@ def load(connection: sqlite3.Connection, source: str | None, chain: str) -> Chec
 
 
 def load_resumable(connection: sqlite3.Connection) -> list[Checkpoint]:
-    """The checkpoints that no live job writes to and from which another job may go on, the latest first."""
+    """The checkpoints from which a new job may resume and that no live job writes, latest first."""
     busy = "job_id IN (SELECT id FROM jobs WHERE finished_at IS NULL OR NOT resumable)"
     rows = connection.execute(f"{_SELECT} WHERE NOT {busy} ORDER BY saved_at DESC, source, chain")
     return [_from_row(row) for row in rows]
@@ -93,7 +93,7 @@ def save(
     """Write a checkpoint in place of any earlier one, in the caller's transaction if there is one.
 
     Args:
-        connection: the state's.
+        connection: the connection to the state.
         source: the source's id; None for jobs without a source.
         chain: the chain's name.
         job_id: the job that writes it.
@@ -117,7 +117,7 @@ def delete(connection: sqlite3.Connection, source: str | None, chain: str, job_i
     """Delete a checkpoint.
 
     Args:
-        connection: the state's.
+        connection: the connection to the state.
         source: the source's id; None for jobs without a source.
         chain: the chain's name.
         job_id: delete it only if this job wrote it; None deletes it in any case.
@@ -138,11 +138,11 @@ def hand_over(
 ) -> None:
     """Give a checkpoint to the job that will resume from it, with the phases as that job has them.
 
-    If a phase that had ended is open again, the running phase is not the one that saved the inner checkpoint, which is
-    dropped.
+    If a phase that had ended is open again, another phase saved the inner checkpoint than the one that will run; the
+    inner checkpoint is dropped then.
 
     Args:
-        connection: the state's.
+        connection: the connection to the state.
         source: the source's id; None for jobs without a source.
         chain: the chain's name.
         job_id: the job that will resume.
@@ -161,12 +161,12 @@ def delete_stale(connection: sqlite3.Connection, days: float, dry_run: bool = Fa
     """Delete old checkpoints of jobs that have ended.
 
     Args:
-        connection: the state's.
+        connection: the connection to the state.
         days: the age beyond which a checkpoint is deleted.
-        dry_run: whether to delete nothing.
+        dry_run: whether only to return the checkpoints, and delete nothing.
 
     Returns:
-        The checkpoints deleted, or that would be.
+        The checkpoints that were deleted, or that a real run would delete.
     """
     moment = (datetime.now(UTC) - timedelta(days=days)).strftime("%Y-%m-%dT%H:%M:%SZ")
     live = "SELECT id FROM jobs WHERE finished_at IS NULL"

@@ -1,4 +1,4 @@
-"""What the daemon asks the queue: the next job, what runs, and when the next one is due."""
+"""The daemon's questions to the queue: the next job, the running jobs, and when the next one is due."""
 
 from __future__ import annotations
 
@@ -15,13 +15,13 @@ from kbjobs.store.pauses import NOT_HELD
 from kbjobs.store.state import set_durability
 from kbjobs.store.transitions import Event, Status, after
 
-# Pending, and neither the user's request nor the pause after a transient error makes it wait.
+# A pending job that waits neither for a requested start nor for a retry after a transient error.
 _DUE = (
     "status = 'pending' AND (not_before IS NULL OR not_before <= :wall)"
     " AND (retry_at IS NULL OR retry_boot <> :boot OR retry_at <= :boottime)"
 )
 
-# A running job holds at least one lock, and an ended one none.
+# A running job holds at least one lock; an ended job holds none.
 RUNNING = (
     f"SELECT {JOB_COLUMNS} FROM jobs WHERE id IN (SELECT job_id FROM locks) AND status = 'running'"
     " ORDER BY priority DESC, id"
@@ -29,7 +29,7 @@ RUNNING = (
 
 _CLAIM = (
     "UPDATE jobs SET status = :status, run_id = :run_id, pid = NULL, boot_id = :boot,"
-    # One that waited within an attempt goes on with it.
+    # A job that waited within an attempt continues that attempt.
     " attempt = attempt + (attempt_started_at IS NULL),"
     " saved_at_start = saved, retry_at = NULL, started_at = coalesce(started_at, :moment),"
     " attempt_started_at = coalesce(attempt_started_at, :moment), beat_at = :moment WHERE id = ("
@@ -44,15 +44,16 @@ def _clocks() -> dict[str, Any]:
 
 
 class Claims(Database):
-    """The next job for a daemon, and what it needs to know of those that run and wait."""
+    """Claims the next job for a daemon, and answers its questions about running and waiting jobs."""
 
     durability: str
 
     def claim(self, run_id: str) -> Job | None:
         """Take the next pending job whose resources are free, and lock them for ``run_id``.
 
-        It outlives a kill of any process; the power only once the worker has recorded itself, before it does anything.
-        Cut off earlier, the job is pending, as its recovery would make it: one sync less before each start.
+        The claim survives the kill of any process at once, and a power cut only after the worker has recorded itself,
+        which it does first. After an earlier power cut the job is pending, as recovery would make it; this saves a sync
+        before each start.
         """
         set_durability(self.connection, "NORMAL")
         try:
@@ -71,16 +72,16 @@ class Claims(Database):
         return job_from_row(row[:-1])
 
     def running(self) -> list[Job]:
-        """The jobs whose status is running, whoever runs them."""
+        """The jobs whose status is running, whichever daemon runs them."""
         rows = self.connection.execute(RUNNING)
         return [job_from_row(row) for row in rows]
 
     def count_pending(self) -> int:
-        """How many jobs wait."""
+        """The number of pending jobs."""
         return int(self.connection.execute("SELECT count(*) FROM jobs WHERE status = 'pending'").fetchone()[0])
 
     def next_due(self) -> float | None:
-        """Seconds until the next pending job that waits for a moment may run; None if none waits for one."""
+        """Seconds until the next start time, retry or time limit of a pending job; None if there is none."""
         found = self.connection.execute(
             "SELECT min(CASE WHEN not_before > :wall THEN not_before - :wall END),"
             " min(CASE WHEN retry_boot = :boot AND retry_at > :boottime THEN retry_at - :boottime END)"
@@ -94,7 +95,7 @@ class Claims(Database):
         return max(0.0, min(waits)) if waits else None
 
     def expire_pending(self) -> list[int]:
-        """End the pending jobs whose time limit has passed before they could run; returns their ids."""
+        """End the pending jobs whose time limit has passed; returns their ids."""
         with transaction(self.connection):
             rows = self.connection.execute(
                 "UPDATE jobs SET status = ?, reason = 'time_limit', exit_code = ?, finished_at = ?,"

@@ -1,7 +1,7 @@
-"""Which clock is asked for what.
+"""The clocks and their uses.
 
-The wall clock is for people and for what they ask for ("not before 22:00"). Whether a process lives and how long
-to wait is measured by the clock since boot, which nobody can set; its readings hold for one boot only.
+The wall clock is for people and their requests ("not before 22:00"). The clock since boot decides whether a process is
+alive and how long to wait, because nobody can set it; its readings are valid for one boot only.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from pathlib import Path
 
 
 def now_text() -> str:
-    """The time as the state holds it: UTC, ISO 8601, whole seconds; for people only, never for a decision."""
+    """The current time as the state stores it: UTC, ISO 8601, whole seconds; for people, never for decisions."""
     return time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())
 
 
@@ -23,7 +23,7 @@ def since_boot() -> float:
 
 @cache
 def boot_id() -> str:
-    """Another one after each boot (random(4)); empty if the system does not tell."""
+    """An id that changes at each boot (random(4)); empty if the system does not give one."""
     try:
         return Path("/proc/sys/kernel/random/boot_id").read_text(encoding="ascii").strip()
     except OSError:

@@ -1,4 +1,4 @@
-"""Opening SQLite files: one set of pragmas, private permissions, errors a person can act on."""
+"""Opening SQLite files with one set of pragmas, private permissions, and errors that a person can act on."""
 
 from __future__ import annotations
 
@@ -17,14 +17,14 @@ BUSY_SECONDS = 30.0
 
 
 class NewerFormatError(UnavailableError):
-    """A file was written by a newer program."""
+    """The file was written by a newer version of the program."""
 
 
 def connect(path: Path, version: int, migrate: Callable[[sqlite3.Connection], None]) -> sqlite3.Connection:
     """Open a file in WAL mode, creating it or migrating it to the newest format.
 
-    Opening never repairs or recovers anything: every command does it. The connection is in autocommit mode; use
-    :func:`transaction` to write.
+    Opening never repairs or recovers anything, because every command opens files. The connection is in autocommit mode;
+    use :func:`transaction` to write.
 
     Args:
         path: the file.
@@ -69,11 +69,11 @@ def connect(path: Path, version: int, migrate: Callable[[sqlite3.Connection], No
 
 
 def connect_read_only(path: Path, version: int) -> sqlite3.Connection | None:
-    """Open a file that cannot be written, or whose folder cannot; None if it has another format.
+    """Open a file when it or its folder is not writable; None if it has another format.
 
-    Raises sqlite3.Error if SQLite cannot read it with its write-ahead log nor, if there is no log, without.
+    Raises sqlite3.Error if SQLite cannot read the file with its write-ahead log or, if there is no log, without one.
     """
-    # sqlite.org/wal.html, "Read-Only Databases". Without a log nobody is writing to the file.
+    # sqlite.org/wal.html, "Read-Only Databases". If there is no log, nobody is writing to the file.
     log = path.with_name(path.name + "-wal")
     has_log = log.exists() and log.stat().st_size > 0
     for option in ("mode=ro",) if has_log else ("mode=ro", "immutable=1"):
@@ -92,7 +92,7 @@ def connect_read_only(path: Path, version: int) -> sqlite3.Connection | None:
 
 
 def _open(path: Path | str) -> sqlite3.Connection:
-    """Open a file, or what an address names."""
+    """Open a file by its path, or by a URI given as a string."""
     connection = sqlite3.connect(
         path, timeout=BUSY_SECONDS, isolation_level=None, check_same_thread=False, uri=isinstance(path, str)
     )
@@ -105,7 +105,7 @@ def _version(connection: sqlite3.Connection) -> int:
 
 
 def _create(path: Path, migrate: Callable[[sqlite3.Connection], None]) -> None:
-    """Make the file beside its place and rename it: nobody ever opens one that is half made.
+    """Create the file under another name and rename it, so that nobody ever opens a half-made one.
 
     Switching a new file to WAL while others open it fails with disk I/O errors.
     """
@@ -115,17 +115,17 @@ def _create(path: Path, migrate: Callable[[sqlite3.Connection], None]) -> None:
         unfinished = path.with_name(path.name + ".new")
         for leftover in path.parent.glob(unfinished.name + "*"):
             leftover.unlink()
-        # Created here and not by SQLite, so that it and its -wal and -shm are private.
+        # Created here and not by SQLite, so that the file, its -wal and its -shm are private.
         os.close(os.open(unfinished, os.O_CREAT | os.O_EXCL | os.O_RDWR | os.O_CLOEXEC, 0o600))
         connection = _open(unfinished)
         try:
-            # Half the usual size: a small transaction writes whole pages, and syncs them.
+            # Half the usual size, because even a small transaction writes and syncs whole pages.
             connection.execute("PRAGMA page_size = 2048")
             connection.execute("PRAGMA journal_mode = WAL")
             migrate(connection)
         finally:
             connection.close()
-        # A log left by a file that was taken away would be replayed into the new one.
+        # A log left behind by a file that was moved away would be replayed into the new one.
         for suffix in ("-wal", "-shm"):
             stale = path.with_name(path.name + suffix)
             if stale.exists():
@@ -145,9 +145,9 @@ def _changing(path: Path) -> Iterator[None]:
 
 
 class transaction:
-    """BEGIN IMMEDIATE … COMMIT, as a context; a generator would take three times as long to enter and leave.
+    """A context manager for BEGIN IMMEDIATE … COMMIT; as a generator it would be three times as slow.
 
-    A read followed by a write needs the write lock from its start: upgrading a read snapshot fails at once with
+    A read followed by a write needs the write lock from the start: upgrading a read snapshot fails at once with
     SQLITE_BUSY, whatever the timeout.
     """
 
@@ -177,9 +177,9 @@ class transaction:
 
 
 def check_integrity(path: Path, quick: bool = False) -> str:
-    """What SQLite finds wrong in a file, opened read-only: "ok", or the first damage.
+    """Check a file, opened read-only, with SQLite: returns "ok", or the first damage.
 
-    ``quick`` does not compare indexes with their tables, which takes most of the time.
+    ``quick`` skips the comparison of indexes with their tables, which takes most of the time.
     """
     check = "quick_check" if quick else "integrity_check"
     try:
@@ -192,9 +192,9 @@ def check_integrity(path: Path, quick: bool = False) -> str:
 
 
 def find_cut(path: Path) -> str:
-    """Whether an SQLite file that nobody writes to is shorter than its header says: what is wrong, '' for nothing.
+    """Check whether an SQLite file is shorter than its header says; returns what is wrong, '' if nothing.
 
-    A cut is otherwise only noticed by whoever comes to a page that is missing.
+    Nobody may be writing to the file. Otherwise a truncation shows only when a missing page is read.
     """
     with path.open("rb") as file:
         head = file.read(100)
@@ -208,7 +208,7 @@ def find_cut(path: Path) -> str:
 
 def is_disk_full(error: BaseException | None) -> bool:
     """Whether an SQLite or OS error means that the disk is full."""
-    # The shared memory of a write-ahead log finds no room with an error of its own.
+    # If there is no room for the shared memory of a write-ahead log, SQLite reports a different error.
     if getattr(error, "sqlite_errorcode", None) in (sqlite3.SQLITE_IOERR_SHMSIZE, sqlite3.SQLITE_IOERR_SHMMAP):
         return True
     return _code(error) == sqlite3.SQLITE_FULL or getattr(error, "errno", None) in (errno.ENOSPC, errno.EDQUOT)
@@ -220,7 +220,7 @@ def _code(error: BaseException | None) -> int:
 
 @contextmanager
 def explained(path: Path) -> Iterator[None]:
-    """Raise what SQLite says of a file as the error that tells a person what it means."""
+    """Turn an SQLite error about a file into the error that :func:`explain` makes."""
     try:
         yield
     except sqlite3.Error as error:
@@ -228,7 +228,7 @@ def explained(path: Path) -> Iterator[None]:
 
 
 def explain(error: Exception, path: Path) -> KbjobsError:
-    """The UnavailableError that tells a person what an SQLite or OS error on ``path`` means."""
+    """Make the UnavailableError that tells a person what an SQLite or OS error on ``path`` means."""
     text = str(error)
     code = _code(error)
     if code in (sqlite3.SQLITE_NOTADB, sqlite3.SQLITE_CORRUPT):

@@ -1,4 +1,4 @@
-"""An open SQLite file of the store: what the queue, a ledger and a frontier have in common."""
+"""An open SQLite file of the store: the common base of the queue, a ledger and a frontier."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from kbjobs.system.closing import Closable
 
 
 class Database(Closable):
-    """An open file, to be closed or used as a context. Only ``store/`` touches its ``connection``."""
+    """An open file; close it, or use it as a context. Only ``store/`` touches its ``connection``."""
 
     def __init__(self, path: Path, connection: sqlite3.Connection) -> None:
         self.path = path

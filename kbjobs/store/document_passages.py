@@ -13,11 +13,11 @@ class StoredPassage:
     """One passage.
 
     Args:
-        profile: the tokenizer and window that it was cut for.
+        profile: the tokenizer and window that the passage was cut for.
         number: its place in the document, from 1.
-        page: of a PDF, from 1; 0 where there are no pages.
-        tokens: how many it has.
-        text: it, with its document's title.
+        page: its page in a PDF, from 1; 0 if the document has no pages.
+        tokens: the number of its tokens.
+        text: its text, with the document's title.
     """
 
     profile: str

@@ -1,4 +1,4 @@
-"""Changing a job that waits: its priority, the moments between which it may run, its retries."""
+"""Changing a pending job: its priority, the times between which it may run, its retries."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 
 class JobChanges(TypedDict, total=False):
-    """The changes of a job; what is missing stays. Moments are seconds since 1970, None removes one."""
+    """The changes to a job; a missing key changes nothing. Times are seconds since 1970; None removes one."""
 
     priority: int
     not_before: float | None
@@ -35,12 +35,12 @@ def edit_job(queue: Queue, job_id: int, changes: JobChanges) -> Job:
         changes: the new values.
 
     Returns:
-        The job as it is then.
+        The changed job.
 
     Raises:
         NotFoundError: there is no such job.
         ConflictError: the job runs or has ended.
-        UsageError: the job would have to end before it may begin.
+        UsageError: the job would have to stop before it may start.
     """
     try:
         with transaction(queue.connection):

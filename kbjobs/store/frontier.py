@@ -1,7 +1,7 @@
-"""The frontier of a scrape: every address that was seen, in the order of fetching, and what came of it.
+"""The frontier of a scrape: every address seen, in the order of fetching, and the result of its fetch.
 
-One SQLite file a source (``scrape.db``). What was fetched and what it led to are committed together: a kill costs the
-fetches in flight, and nothing else. Addresses are fetched in the order of their depth, then of their discovery.
+Each source has one SQLite file (``scrape.db``). A fetched page and the addresses it leads to are committed together, so
+a kill costs only the fetches in flight. Addresses are fetched in order of depth, then of discovery.
 """
 
 from __future__ import annotations
@@ -17,21 +17,21 @@ from kbjobs.store.database import Database
 from kbjobs.store.frontier_schema import FRONTIER_VERSION, create_frontier
 
 QUEUED, SAVED, SAME, SKIPPED, FAILED, GONE = "queued", "saved", "same", "skipped", "failed", "gone"
-"""What an address is: to be fetched; a file; another address's page; no page, or not to be fetched; not to be had; no
-longer there."""
+"""The states of an address: waiting to be fetched; saved as a file; the same page as another address; not a page, or
+excluded; not fetchable; no longer there."""
 
-_CANONICAL = "canonical "  # begins the name of a fact: by an id, the address that its page says is its own
+_CANONICAL = "canonical "  # prefix of a fact's name, before an id; its value: the canonical address that the page names
 LISTED = "listed"
-"""The cause of a wiki's page that is queued because the wiki lists it."""
+"""The cause of a wiki page that is queued because the wiki lists it."""
 
 
 @dataclass(frozen=True, slots=True)
 class Address:
     """An address to fetch.
 
-    ``depth`` is how many links lead to it; ``tries`` how often it was tried in vain; ``etag``, ``last_modified`` and
-    ``body_hash`` are from its last successful fetch, ``file`` its place below the pages ('' for none), and ``page`` the
-    page's number in its wiki (0 for a page of the web).
+    ``depth`` is the number of links that lead to it; ``tries`` the number of failed fetches; ``etag``,
+    ``last_modified`` and ``body_hash`` are from its last successful fetch; ``file`` is its path below the pages ('' for
+    none), and ``page`` the page's number in its wiki (0 for an ordinary web page).
     """
 
     id: int
@@ -48,7 +48,7 @@ class Address:
 
 @dataclass(frozen=True, slots=True)
 class ListedPage:
-    """A page that a wiki lists: its address and number, its latest revision and when that was made (ISO 8601)."""
+    """A page that a wiki lists: its address and number, its latest revision and that revision's time (ISO 8601)."""
 
     url: str
     page: int
@@ -58,9 +58,9 @@ class ListedPage:
 
 @dataclass(frozen=True, slots=True)
 class Fetched:
-    """What came of an address: its state, why, and what its next fetch needs.
+    """The result of fetching an address: its state, the cause, and what its next fetch needs.
 
-    ``canonical`` is the address that the page says is its own, '' for none or this one.
+    ``canonical`` is the canonical address that the page names, '' if it names none or its own.
     """
 
     id: int
@@ -75,7 +75,7 @@ class Fetched:
 
 @dataclass(frozen=True, slots=True)
 class Double:
-    """A page that says it is another's, which was saved too: their ids, addresses and files."""
+    """A page that names another saved page as its canonical one: its id and file, the other's address and file."""
 
     id: int
     file: str
@@ -85,18 +85,18 @@ class Double:
 
 @dataclass(frozen=True, slots=True)
 class FrontierCounts:
-    """How many addresses of a run are in which state; ``waiting`` are those of the queued that were tried in vain."""
+    """The number of addresses of a run per state; ``waiting`` counts the queued ones whose fetch has failed before."""
 
     states: dict[str, int]
     waiting: int
 
     def of(self, state: str) -> int:
-        """How many are in a state."""
+        """The number of addresses in a state."""
         return self.states.get(state, 0)
 
     @property
     def total(self) -> int:
-        """How many are known."""
+        """The number of known addresses."""
         return sum(self.states.values())
 
 
@@ -105,7 +105,7 @@ class Frontier(Database):
 
     def __init__(self, path: Path) -> None:
         super().__init__(path, connect(path, FRONTIER_VERSION, create_frontier))
-        # A fetch that is lost with the power is fetched again; a page a second need not wait for the disk.
+        # A page lost in a power cut is fetched again; at a page a second, no sync is worth waiting for.
         self.connection.execute("PRAGMA synchronous = NORMAL")
 
     def fact(self, name: str) -> Any:
@@ -119,11 +119,11 @@ class Frontier(Database):
 
     @property
     def is_open(self) -> bool:
-        """Whether a run has begun and not come to its end."""
+        """Whether a run has begun and not ended."""
         return bool(self.fact("open"))
 
     def begin(self, whole: bool = False) -> None:
-        """Begin a run, which fetches all addresses once more; ``whole``: also those that have not changed."""
+        """Begin a run, which fetches all addresses again; ``whole``: download also unchanged pages."""
         with transaction(self.connection):
             if whole:
                 self.connection.execute("UPDATE urls SET etag = '', last_modified = ''")
@@ -135,13 +135,13 @@ class Frontier(Database):
             self.set_fact("open", True)
 
     def go_on(self) -> None:
-        """Go on with a run: what was waiting for another try is tried at once."""
+        """Continue a run: addresses that wait for another try are due at once."""
         self.connection.execute("UPDATE urls SET retry_at = 0, tries = 0 WHERE state = 'queued' AND tries > 0")
 
     def end(self) -> None:
         """End the run. What is still queued waits for the next one."""
         with transaction(self.connection):
-            # A wiki names its pages: one that is gone is not asked for again.
+            # A wiki lists its pages, so a page that is gone is not asked for again.
             self.connection.execute("DELETE FROM urls WHERE page <> 0 AND state = 'gone' AND file = ''")
             self.set_fact("open", False)
 
@@ -150,7 +150,7 @@ class Frontier(Database):
 
         Args:
             urls: the addresses.
-            depth: how many links lead to them from the start.
+            depth: the number of links from the start to them.
             is_asset: whether they are files that pages need, rather than pages.
 
         Returns:
@@ -165,10 +165,10 @@ class Frontier(Database):
         """The next addresses to fetch, pages first.
 
         Args:
-            count: how many at most.
-            now: seconds since 1970: those that wait for a later moment are left out.
-            wants_assets: whether assets may come, once there is no page.
-            but: ids of those that are being fetched.
+            count: the largest number of addresses.
+            now: seconds since 1970; addresses that wait for a later time are left out.
+            wants_assets: whether to return assets once no page is left.
+            but: ids of the addresses that are being fetched.
         """
         marks = ",".join("?" * len(but))
         rows = self.connection.execute(
@@ -181,16 +181,16 @@ class Frontier(Database):
         return [Address(row[0], row[1], row[2], bool(row[3]), *row[4:]) for row in rows]
 
     def next_moment(self) -> float | None:
-        """When the first of the queued may be fetched, in seconds since 1970; None if nothing is queued."""
+        """The time when the first queued address may be fetched, in seconds since 1970; None if none is queued."""
         row = self.connection.execute("SELECT min(retry_at) FROM urls WHERE state = 'queued'").fetchone()
         return None if row[0] is None else float(row[0])
 
     def put(self, fetched: Fetched, links: Iterable[str] = (), assets: Iterable[str] = (), depth: int = 0) -> None:
-        """Record what came of an address, and queue the addresses that it leads to.
+        """Record the result of a fetch, and queue the addresses that the page leads to.
 
         Args:
-            fetched: what came of the address.
-            links: the pages that it links to.
+            fetched: the result.
+            links: the pages that the page links to.
             assets: the files that it needs.
             depth: the depth of those pages and files.
         """
@@ -212,7 +212,7 @@ class Frontier(Database):
         Args:
             address: the id of the address.
             cause: why this try failed.
-            until: the moment of the next try, in seconds since 1970.
+            until: the time of the next try, in seconds since 1970.
         """
         self.connection.execute(
             "UPDATE urls SET tries = tries + 1, cause = ?, retry_at = ? WHERE id = ?", (cause, until, address)
@@ -225,11 +225,11 @@ class Frontier(Database):
         )
 
     def list_pages(self, there: Iterable[ListedPage], gone: Iterable[str]) -> int:
-        """Note what a wiki says of its pages: those of another revision than before are queued.
+        """Record a wiki's list of pages, and queue those whose revision has changed.
 
         Args:
             there: pages that the wiki has.
-            gone: addresses that are not pages of it, or no longer.
+            gone: addresses that are not, or no longer, pages of the wiki.
 
         Returns:
             The number of queued pages that have not changed.
@@ -265,7 +265,7 @@ class Frontier(Database):
         return unchanged
 
     def listed(self) -> int:
-        """How many pages of a wiki were listed in this run and are available or unchanged."""
+        """The number of wiki pages listed in this run that are saved, unchanged or still to be fetched."""
         row = self.connection.execute(
             "SELECT count(*) FROM urls"
             " WHERE page <> 0 AND (state IN ('saved', 'same') OR state = 'queued' AND cause = ?)",
@@ -274,20 +274,20 @@ class Frontier(Database):
         return int(row[0])
 
     def keep_unchanged(self) -> int:
-        """Take pages of a wiki that nothing was said of for what they were; returns how many those are."""
+        """Mark wiki pages that the wiki's changes do not mention as saved; returns how many those are."""
         return self.connection.execute(
             "UPDATE urls SET state = 'saved'"
             " WHERE page <> 0 AND state = 'queued' AND cause = '' AND file <> '' AND etag <> ''"
         ).rowcount
 
     def drop_unlisted(self) -> None:
-        """Take pages of a wiki that its whole list does not name for gone."""
+        """Mark wiki pages that the wiki's complete list does not name as gone."""
         self.connection.execute(
             "UPDATE urls SET state = 'gone', cause = 'not listed' WHERE page <> 0 AND state = 'queued' AND cause = ''"
         )
 
     def forget_missing(self, is_there: Callable[[str], bool]) -> int:
-        """Forget the revision of a wiki's pages whose file was taken away; returns how many are left that are known."""
+        """Forget the revisions of wiki pages whose file is missing; returns how many pages still have their file."""
         rows = self.connection.execute("SELECT id, file FROM urls WHERE page <> 0 AND file <> ''").fetchall()
         missing = [(row[0],) for row in rows if not is_there(row[1])]
         with transaction(self.connection):
@@ -295,7 +295,7 @@ class Frontier(Database):
         return len(rows) - len(missing)
 
     def find(self, url: str) -> tuple[int, str, str] | None:
-        """Id, state and body hash of an address; None for one that was never seen."""
+        """Id, state and body hash of an address; None if it was never seen."""
         row = self.connection.execute("SELECT id, state, body_hash FROM urls WHERE url = ?", (url,)).fetchone()
         return None if row is None else (row[0], row[1], row[2])
 
@@ -309,7 +309,7 @@ class Frontier(Database):
         return None if row is None else str(row[0])
 
     def doubles(self) -> list[Double]:
-        """Pages that were saved in this run and say that they are another page that was."""
+        """Pages saved in this run whose canonical address is another page saved in it."""
         claims = self.connection.execute("SELECT name, value FROM facts WHERE name LIKE ?", (f"{_CANONICAL}%",))
         found = []
         for name, value in claims.fetchall():
@@ -323,26 +323,26 @@ class Frontier(Database):
         return found
 
     def drop_double(self, double: Double) -> None:
-        """Take a page, whose file is removed, for the other that it says it is."""
+        """Mark a page as the same as its canonical page; its own file is forgotten."""
         self.connection.execute(
             "UPDATE urls SET state = 'same', cause = ?, file = '' WHERE id = ?",
             (f"the same as {double.canonical}", double.id),
         )
 
     def has_file(self, file: str, but: int) -> bool:
-        """Whether another address has a file of that name, in capitals or not."""
+        """Whether another address has a file of that name, ignoring case."""
         row = self.connection.execute(
             "SELECT 1 FROM urls WHERE lower(file) = lower(?) AND file <> '' AND id <> ?", (file, but)
         ).fetchone()
         return row is not None
 
     def files(self) -> Iterator[tuple[str, str]]:
-        """Pairs of address and file of all that have one."""
+        """Pairs of address and file, for all addresses that have a file."""
         rows = self.connection.execute("SELECT url, file FROM urls WHERE file <> '' ORDER BY id")
         yield from (tuple(row) for row in rows)
 
     def gone(self) -> list[tuple[int, str]]:
-        """Ids and files of those that are no longer there, or are another's page now."""
+        """Ids and files of addresses that still have a file but are gone, skipped or another address's page now."""
         rows = self.connection.execute(
             "SELECT id, file FROM urls WHERE file <> '' AND state IN ('gone', 'same', 'skipped') ORDER BY id"
         )
@@ -354,7 +354,7 @@ class Frontier(Database):
             self.connection.executemany("UPDATE urls SET file = '' WHERE id = ?", [(one,) for one in ids])
 
     def count(self, assets: bool = False) -> FrontierCounts:
-        """How many pages, or assets, are in which state."""
+        """Count the pages, or the assets, per state."""
         rows = self.connection.execute(
             "SELECT state, count(*) FROM urls WHERE asset = ? GROUP BY state", (int(assets),)
         ).fetchall()
@@ -364,14 +364,14 @@ class Frontier(Database):
         return FrontierCounts(dict(map(tuple, rows)), int(waiting))
 
     def count_moved(self) -> int:
-        """How many pages are another's because they lead there, and were no page of their own."""
+        """The number of pages that redirect to another address, or name a saved page as their canonical one."""
         row = self.connection.execute(
             "SELECT count(*) FROM urls WHERE state = 'same' AND asset = 0 AND cause <> ''"
         ).fetchone()
         return int(row[0])
 
     def causes(self, state: str) -> dict[str, int]:
-        """How many addresses are in a state for which cause, the most frequent first."""
+        """The number of addresses in a state per cause, most frequent first."""
         rows = self.connection.execute(
             "SELECT cause, count(*) FROM urls WHERE state = ? AND cause <> '' GROUP BY cause ORDER BY 2 DESC, 1",
             (state,),
@@ -379,7 +379,7 @@ class Frontier(Database):
         return dict(map(tuple, rows))
 
     def left_out(self, max_count: int) -> list[tuple[str, str, str]]:
-        """Addresses that became no page: "failed" or "skipped", each with the address and the cause."""
+        """Addresses that did not become a page: the state ("failed" or "skipped"), the address and the cause."""
         rows = self.connection.execute(
             "SELECT state, url, cause FROM urls WHERE state IN ('failed', 'skipped') ORDER BY state, cause, id LIMIT ?",
             (max_count,),

@@ -25,7 +25,7 @@ _SCHEMA = """
 
 
 def create_frontier(connection: sqlite3.Connection) -> None:
-    """Give an empty file the frontier's tables and its format."""
+    """Create the frontier's tables in an empty file, and set its format."""
     for statement in _SCHEMA.split(";\n"):
         if statement.strip():
             connection.execute(statement)

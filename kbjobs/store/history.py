@@ -16,8 +16,8 @@ if TYPE_CHECKING:
 
     from kbjobs.store.queue import Queue
 
-LOOKED_BACK = 50  # ended jobs that are looked through for what a phase takes
-PRUNED_AT_ONCE = 500  # jobs removed in one transaction: others wait for the write lock meanwhile
+LOOKED_BACK = 50  # ended jobs searched for the durations of phases
+PRUNED_AT_ONCE = 500  # jobs removed in one transaction, during which others wait for the write lock
 
 
 def active_jobs(queue: Queue, source: str | None = None) -> list[Job]:
@@ -30,9 +30,9 @@ def active_jobs(queue: Queue, source: str | None = None) -> list[Job]:
 
 @dataclass(frozen=True, slots=True)
 class JobFilter:
-    """Which jobs are listed: the newest ``limit`` that match all that is not None.
+    """Which jobs to list: the newest ``limit`` jobs that match every field that is not None.
 
-    ``days``: submitted within the last days; ``text``: part of the error or message, in any case of ASCII letters.
+    ``days``: submitted within the last days; ``text``: part of the error or message, ignoring ASCII case.
     """
 
     limit: int = 50
@@ -44,7 +44,7 @@ class JobFilter:
 
 
 def list_jobs(queue: Queue, wanted: JobFilter = JobFilter()) -> list[Job]:
-    """The jobs that match, the newest first."""
+    """The jobs that match, newest first."""
     conditions, values = ["1"], list[Any]()
     if wanted.days is not None:
         conditions.append("created_at >= ?")
@@ -67,17 +67,17 @@ def list_jobs(queue: Queue, wanted: JobFilter = JobFilter()) -> list[Job]:
 
 
 def known_types(queue: Queue) -> list[str]:
-    """The types, and labels, of all jobs that are remembered."""
+    """The types and labels of all jobs in the history."""
     return [row[0] for row in queue.connection.execute("SELECT DISTINCT type FROM jobs")]
 
 
 def known_sources(queue: Queue) -> list[str]:
-    """The sources of all jobs that are remembered."""
+    """The sources of all jobs in the history."""
     return [row[0] for row in queue.connection.execute("SELECT DISTINCT source FROM jobs WHERE source IS NOT NULL")]
 
 
 def just_ended(queue: Queue, limit: int, days: float) -> list[Job]:
-    """Jobs that ended within the last days, the latest first.
+    """Jobs that ended within the last days, latest first.
 
     Args:
         queue: the queue.
@@ -91,19 +91,20 @@ def just_ended(queue: Queue, limit: int, days: float) -> list[Job]:
     return [job_from_row(row) for row in rows]
 
 
-# What two jobs of a type and a source must share to be the same work: a single job its parameters, as a function's
-# job does, whose label says nothing; a chain nothing, since its file may have been changed.
+# What two jobs of the same type and source must also share to be the same work. Single jobs, and jobs of functions
+# (whose label says nothing), must share their parameters; chains nothing, since a chain's file may have changed.
 _WORK = (
     "CASE WHEN json_array_length(phases) > 1 OR json_extract(phases, '$[0].job') NOT IN (type, 'python_function')"
     " THEN 'chain' ELSE key END"
 )
-_ENDED = "printf('%s %020d', finished_at, id)"  # times are of whole seconds
+_ENDED = "printf('%s %020d', finished_at, id)"  # times have whole seconds: the id decides between equal ones
 
 
 def resumable_jobs(queue: Queue) -> list[Job]:
-    """Jobs that ``resume`` accepts and that did not end by the user's own request, the oldest first.
+    """Jobs that ``resume`` accepts and that the user did not cancel, oldest first.
 
-    Not those whose work another job has completed since, nor those whose source was deleted, but for the deletion.
+    Jobs whose work another job has completed since are left out. So are jobs whose source was deleted, except for the
+    deletion itself.
     """
     statuses = [status for status in before(Event.RESUME) if status is not Status.CANCELLED]
     marks = ",".join("?" * len(statuses))
@@ -121,9 +122,9 @@ def resumable_jobs(queue: Queue) -> list[Job]:
 
 
 def failed_jobs(queue: Queue, days: float | None = None) -> list[Job]:
-    """Those of :func:`resumable_jobs` that failed within the last days, without those whose work is live again.
+    """The failed jobs among :func:`resumable_jobs`, without those that are pending or running again, by id.
 
-    Of several that are the same job the newest alone.
+    If the same job failed several times, only the newest is returned. ``days`` limits how long ago they ended.
     """
     live = {job_key(job.type, job.source, job.phases) for job in active_jobs(queue)}
     since = "" if days is None else _days_ago(days)
@@ -136,13 +137,13 @@ def failed_jobs(queue: Queue, days: float | None = None) -> list[Job]:
 
 
 def kind_of(phase: PhaseState) -> str:
-    """What phases that take a similar time have in common: the job type, whether it is a dry run, the function."""
+    """The kind of a phase; phases of one kind take a similar time: job type, whether a dry run, function."""
     dry = "dry" if phase.params.get("dry_run") else ""
     return " ".join(filter(None, (phase.job, dry, phase.params.get("function", ""))))
 
 
 def place_of(phase: PhaseState) -> str:
-    """A phase's kind and its name: of several of one kind in a chain, which one it is."""
+    """A phase's kind and name, which tells phases of one kind in a chain apart."""
     return f"{kind_of(phase)} as {phase.name}"
 
 
@@ -155,7 +156,7 @@ def last_runs(queue: Queue, types: Collection[str], source: str | None) -> dict[
         source: the source's id; None for jobs without a source.
 
     Returns:
-        Phases by their kinds, and by their places as :func:`place_of` names them.
+        Phases by kind, and by place as :func:`place_of` names it.
     """
     rows = queue.connection.execute(
         "SELECT source, phases FROM jobs WHERE finished_at IS NOT NULL ORDER BY finished_at DESC LIMIT ?",
@@ -176,7 +177,7 @@ def last_runs(queue: Queue, types: Collection[str], source: str | None) -> dict[
 def list_attempts(queue: Queue, job_id: int) -> list[Attempt]:
     """Every attempt of a job.
 
-    The attempt that runs, or with which the job ended, stands in the job's own row: most jobs need no other.
+    The job's own row holds the running or last attempt, so that most jobs need no other row.
     """
     rows = queue.connection.execute(
         "SELECT attempt, started_at, finished_at, outcome, error FROM attempts WHERE job_id = ? ORDER BY attempt",
@@ -191,11 +192,11 @@ def list_attempts(queue: Queue, job_id: int) -> list[Attempt]:
 
 
 def list_runs(queue: Queue, days: float, limit: int = 500) -> list[JobRun]:
-    """The newest attempts of jobs that run or have ended within the last days, the oldest first.
+    """The newest attempts of jobs that run or ended within the last days, oldest first.
 
     Args:
         queue: the queue.
-        days: how long ago they may have ended.
+        days: how long ago an attempt may have ended.
         limit: the largest number of attempts.
     """
     since = _days_ago(days)
@@ -214,7 +215,7 @@ def list_runs(queue: Queue, days: float, limit: int = 500) -> list[JobRun]:
     ]
     for job in jobs:
         if job.attempt == 1 and job.attempt_started_at is not None:
-            continue  # its only attempt stands in its own row
+            continue  # its own row holds its only attempt
         rows = queue.connection.execute(
             "SELECT started_at, finished_at, outcome FROM attempts WHERE job_id = ? AND finished_at >= ?",
             (job.id, since),
@@ -224,13 +225,13 @@ def list_runs(queue: Queue, days: float, limit: int = 500) -> list[JobRun]:
 
 
 def old_jobs(queue: Queue, days: float, limit: int = PRUNED_AT_ONCE) -> list[Job]:
-    """Jobs that ended long ago, the oldest first.
+    """Jobs that ended long ago, oldest first.
 
-    The newest job of all is never among them: its id would be given again.
+    The newest job of all is never among them, because its id would be reused.
 
     Args:
         queue: the queue.
-        days: the age of their end.
+        days: how long ago they must have ended.
         limit: the largest number of jobs.
     """
     rows = queue.connection.execute(
@@ -241,7 +242,7 @@ def old_jobs(queue: Queue, days: float, limit: int = PRUNED_AT_ONCE) -> list[Job
 
 
 def delete_jobs(queue: Queue, jobs: Sequence[Job]) -> int:
-    """Forget ended jobs and their attempts, in one transaction; returns how many were still there, ended."""
+    """Delete ended jobs and their attempts in one transaction; returns how many of them were still there and ended."""
     deleted = 0
     with transaction(queue.connection):
         for job in jobs:

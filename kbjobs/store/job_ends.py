@@ -1,7 +1,7 @@
-"""Ends of jobs after which a command is to run, each noted once by the state itself, and taken once.
+"""Pending finish hooks: job ends after which a command runs, each recorded once by a trigger and taken once.
 
-An end is taken in a transaction of its own before anything is started for it: whoever dies then, nobody takes it
-again. The command runs at most once.
+An end is taken in its own transaction before its command starts. If the daemon dies after that, nobody takes the end
+again, so the command runs at most once.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from kbjobs.store.transitions import Status
 class PendingHook:
     """How an attempt of a job ended. ``attempt`` is 0 if it never began.
 
-    ``token`` marks the processes of the command that is run for it; ``age`` is the seconds since it was taken.
+    ``token`` marks the processes of the command that runs for it; ``age`` is the seconds since it was taken.
     """
 
     id: int
@@ -40,9 +40,9 @@ _COLUMNS = "e.id, job_id, e.attempt, type, source, e.status, e.exit_code, summar
 
 
 def take_hook(state: Database) -> PendingHook | None:
-    """The next end that nobody has taken, which is taken by this; None if there is none."""
+    """Take the next end that nobody has taken; None if there is none."""
     if state.connection.execute("SELECT 1 FROM ends WHERE token IS NULL LIMIT 1").fetchone() is None:
-        return None  # asked often: without the write lock
+        return None  # called often, so it asks without the write lock first
     with transaction(state.connection):
         token = uuid.uuid4().hex
         state.connection.execute(
@@ -57,7 +57,7 @@ def take_hook(state: Database) -> PendingHook | None:
 
 
 def list_taken_hooks(state: Database) -> list[PendingHook]:
-    """The ends whose commands have not ended, as far as is known. After a reboot they are as old as can be."""
+    """The ends whose commands have not ended as far as the state knows. After a reboot their age is infinite."""
     now, boot = clocks.since_boot(), clocks.boot_id()
     rows = state.connection.execute(
         f"SELECT {_COLUMNS}, taken_at, taken_boot FROM ends AS e JOIN jobs AS j ON j.id = job_id"

@@ -1,4 +1,4 @@
-"""Sums over all jobs that the state still holds: how many there are, what they took, what they bought."""
+"""Totals over all jobs that the state still holds: their number, their duration, their API costs."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class TypeTotal:
-    """The jobs of a type in a status: their number, and the seconds that their workers worked."""
+    """The jobs of a type in a status: their number, and the seconds that their workers ran."""
 
     job_type: str
     status: str
@@ -21,9 +21,9 @@ class TypeTotal:
 
 @dataclass(frozen=True, slots=True)
 class LastSuccess:
-    """When a job of a type last succeeded on a source: seconds since 1970, and the seconds that it took.
+    """The last success of a job type on a source: its end in seconds since 1970, and its duration in seconds.
 
-    A job that left some documents out has succeeded, too.
+    A job that left some documents out counts as a success, too.
     """
 
     job_type: str
@@ -34,7 +34,7 @@ class LastSuccess:
 
 @dataclass(frozen=True, slots=True)
 class Spending:
-    """What phases of a type bought from an API: tokens, and their price in US dollars by the list at that time."""
+    """The API usage of a job type's phases: tokens, and their list price at that time in US dollars."""
 
     job_type: str
     tokens: int
@@ -43,7 +43,7 @@ class Spending:
 
 @dataclass(frozen=True, slots=True)
 class JobTotals:
-    """Everything here at once; ``oldest_pending``: when the job that waits longest was submitted, if one waits."""
+    """All totals; ``oldest_pending``: when the longest-waiting pending job was submitted, None if none waits."""
 
     types: list[TypeTotal] = field(default_factory=list)
     successes: list[LastSuccess] = field(default_factory=list)
@@ -52,12 +52,12 @@ class JobTotals:
 
 
 def read_totals(queue: Queue) -> JobTotals:
-    """All sums."""
+    """Compute all totals."""
     return JobTotals(_list_totals(queue), _list_successes(queue), _list_spendings(queue), _find_oldest_pending(queue))
 
 
 def _list_totals(queue: Queue) -> list[TypeTotal]:
-    """The jobs by type and status."""
+    """The totals of jobs by type and status."""
     rows = queue.connection.execute(
         "SELECT type, status, count(*), sum(duration) FROM jobs GROUP BY type, status ORDER BY type, status"
     )
@@ -74,7 +74,7 @@ def _list_successes(queue: Queue) -> list[LastSuccess]:
 
 
 def _list_spendings(queue: Queue) -> list[Spending]:
-    """What the phases of each type bought, in all jobs that the state holds."""
+    """The API usage of each job type's phases, over all jobs that the state holds."""
     rows = queue.connection.execute(
         "SELECT json_extract(phase.value, '$.job') AS job,"
         " sum(coalesce(json_extract(phase.value, '$.result.tokens'), 0)),"

@@ -17,9 +17,9 @@ from kbjobs.store.transitions import Event, Status
 
 @dataclass(frozen=True, slots=True)
 class RunningPhase:
-    """The phase that runs: its place in the chain and its name, ``current`` of ``total`` units done, so many a second.
+    """The running phase: its index in the chain, its name, and ``current`` of ``total`` units done.
 
-    ``rate`` is None before it was measured.
+    ``rate`` is in units per second, None until it is measured.
     """
 
     index: int
@@ -34,7 +34,7 @@ class RunningPhase:
 class Report:
     """Progress of a whole job: percentage, the running phase, all phases, a message.
 
-    ``eta`` is the seconds left of the whole job, None if they are not known.
+    ``eta`` is the seconds left for the whole job, None if unknown.
     """
 
     progress: float
@@ -54,9 +54,10 @@ class Work:
 
 @dataclass(frozen=True, slots=True)
 class Job:
-    """One job as it stood when it was read. Times are UTC ISO 8601, durations seconds, progress 0–100.
+    """One job at the time it was read. Times are UTC, ISO 8601; durations are seconds; progress is 0–100.
 
-    ``beat_at`` is when its worker last gave a heartbeat; ``source_deleted_at``: its source, or one of that id, was.
+    ``beat_at`` is the time of its worker's last heartbeat; ``source_deleted_at`` is when its source, or a later source
+    with that id, was deleted.
     """
 
     id: int
@@ -102,21 +103,21 @@ class Job:
 
     @property
     def has_ended(self) -> bool:
-        """Whether nothing more will happen to it by itself."""
+        """Whether it is neither pending nor running."""
         return self.status not in (Status.PENDING, Status.RUNNING)
 
     @property
     def is_waiting(self) -> bool:
-        """Whether its attempt continues by itself later: for now it can only wait."""
+        """Whether it waits within an attempt, which continues by itself later."""
         return self.status is Status.PENDING and self.attempt_started_at is not None
 
     @property
     def shown_progress(self) -> float:
-        """Percent with one place, rounded down: 100 is shown at the end alone."""
+        """Percent with one decimal, rounded down, so that 100 is shown only at the end."""
         return math.floor(self.progress * 10) / 10
 
     def is_out_of_time(self) -> bool:
-        """Whether its limit of time, by the clock or of work, has passed."""
+        """Whether it has reached its end time or its limit of working time."""
         if self.until is not None and time.time() >= self.until:
             return True
         return self.timeout is not None and self.duration - self.timeout_from >= self.timeout
@@ -172,7 +173,7 @@ class Limits:
 
 @dataclass(frozen=True, slots=True)
 class LimitChanges:
-    """What a resume changes of a job's limits; None leaves one as it was."""
+    """The changes that a resume makes to a job's limits; None leaves a limit unchanged."""
 
     not_before: float | None = None
     until: float | None = None
@@ -180,9 +181,9 @@ class LimitChanges:
     retries: int | None = None
 
     def applied(self, job: Job) -> Limits:
-        """The limits that the job has from now on. Its own moments are dropped once they have passed.
+        """The limits that the job has from now on. Its own start and end times are dropped if they have passed.
 
-        Raises UsageError if the job would have to end before it may begin.
+        Raises UsageError if the job would have to stop before it may start.
         """
         start = self.not_before if self.not_before is not None else _to_come(job.not_before)
         end = self.until if self.until is not None else _to_come(job.until)
@@ -196,12 +197,12 @@ class LimitChanges:
 
 
 def check_moments(job_id: int, start: float | None, end: float | None) -> None:
-    """Check that a job may begin before it has to end.
+    """Check that a job may start before it has to stop.
 
     Args:
         job_id: the job.
-        start: the moment before which it may not begin, in seconds since 1970, if any.
-        end: the moment at which it must stop, in seconds since 1970, if any.
+        start: the time before which it may not start, in seconds since 1970, if any.
+        end: the time at which it must stop, in seconds since 1970, if any.
 
     Raises:
         UsageError: the end is not after the start.
@@ -215,9 +216,9 @@ def check_moments(job_id: int, start: float | None, end: float | None) -> None:
 
 @dataclass(frozen=True, slots=True)
 class NewJob:
-    """What a submit writes.
+    """A job to submit.
 
-    ``resources`` are names that only one running job may hold each. ``resumable``: whether another job may resume from
+    Each name in ``resources`` may be held by only one running job. ``resumable``: whether another job may resume from
     its checkpoint; ``resumed``: whether it resumes from an earlier job's checkpoint; ``ends_source``: whether it
     deletes the source.
     """
@@ -237,7 +238,7 @@ class NewJob:
 
     @property
     def key(self) -> str:
-        """The same for two submits of the same job: type, source, and the parameters that are not at their default."""
+        """A hash of type, source and non-default parameters: equal for two submits of the same job."""
         return job_key(self.type, self.source, self.phases)
 
 
@@ -254,9 +255,9 @@ class Attempt:
 
 @dataclass(frozen=True, slots=True)
 class JobRun:
-    """An attempt of a job as part of what a home did: which job, when, and how it ended.
+    """An attempt of a job in the history of a home: which job, when, and how it ended.
 
-    Times are UTC, ISO 8601; the end of one that runs is None, and so is its outcome.
+    Times are UTC, ISO 8601; the end and outcome of a running attempt are None.
     """
 
     job_id: int
@@ -268,7 +269,7 @@ class JobRun:
 
 
 def job_key(job_type: str, source: str | None, phases: Iterable[PhaseState]) -> str:
-    """The key that only one unfinished job may have.
+    """Compute a job's key, which only one unfinished job may have.
 
     Args:
         job_type: the job's type.
@@ -279,7 +280,7 @@ def job_key(job_type: str, source: str | None, phases: Iterable[PhaseState]) -> 
 
 
 def outcome_of(job: Job) -> Event | None:
-    """With what the last attempt of a job ended, None while it runs."""
+    """The event that ended the last attempt of a job, None while the job is live."""
     if job.status is Status.INTERRUPTED:
         return Event.EXPIRE if job.reason == "time_limit" else Event.INTERRUPT
     ends = {Status.COMPLETED: Event.COMPLETE, Status.FAILED: Event.FAIL, Status.CANCELLED: Event.CANCEL}
@@ -287,7 +288,7 @@ def outcome_of(job: Job) -> Event | None:
 
 
 def plain(text: str) -> str:
-    """A text that SQLite takes and a row can bear: without lone surrogates (file names have them), cut to size."""
+    """Make a text fit for a row: without the lone surrogates that file names may have, and cut to TEXT_LIMIT."""
     text = text.encode("utf-8", "backslashreplace").decode()
     return text if len(text) <= TEXT_LIMIT else text[: TEXT_LIMIT - 1] + "…"
 
@@ -302,21 +303,21 @@ def _iso(moment: float | None) -> str | None:
     return datetime.fromtimestamp(moment, UTC).isoformat(timespec="seconds").replace("+00:00", "Z")
 
 
-MAX_PRIORITY = 2**31 - 1  # and the lowest is as far below zero
+MAX_PRIORITY = 2**31 - 1  # the lowest priority is its negative
 
-TEXT_LIMIT = 4_000  # characters of a message or an error that the state keeps; the log has it whole
+TEXT_LIMIT = 4_000  # characters of a message or an error that the state keeps; the log has all of it
 
-# What to select where rows are to become jobs.
+# The columns to select for job_from_row.
 JOB_COLUMNS = ", ".join(column.name for column in fields(Job))
 _NUMBERS = {column.name: number for number, column in enumerate(fields(Job))}
 _JSON = [_NUMBERS["params"], _NUMBERS["result"]]
 _BOOLEANS = [number for number, column in enumerate(fields(Job)) if column.type == "bool"]
-_decode = json.JSONDecoder().decode  # json.loads looks at the text for its encoding first
+_decode = json.JSONDecoder().decode  # faster than json.loads, which first checks the text's type and options
 _STATUS, _PHASE, _PHASES = _NUMBERS["status"], _NUMBERS["phase"], _NUMBERS["phases"]
 
 
 def job_from_row(row: Iterable[Any]) -> Job:
-    """Read one row of ``SELECT {JOB_COLUMNS} FROM jobs``. By position: by name is three times as slow."""
+    """Read one row of ``SELECT {JOB_COLUMNS} FROM jobs``, by position: by name would be three times as slow."""
     values = list(row)
     for number in _JSON:
         if values[number] is not None:

@@ -1,7 +1,7 @@
-"""The ledger of one source: documents, links, chunks and vectors. The truth, of which a vector store is a copy.
+"""The ledger of one source: documents, links, chunks and vectors. It is the truth; a vector store is its copy.
 
-A vector is keyed by model (with the hash of its weights) and hash of the text, so that the same passage
-is never embedded twice, across documents, runs and rebuilds.
+A vector is keyed by model (with the hash of its weights) and by the hash of the text, so that the same passage
+is never embedded twice across documents, runs and rebuilds.
 """
 
 from __future__ import annotations
@@ -26,21 +26,21 @@ from kbjobs.store.ledger_rows import (
 )
 
 LEDGER_VERSION = 6
-PAGE = 500  # rows asked for at a time; well below SQLite's limit of 32,766 variables
-URL = "CASE WHEN c.page > 0 THEN d.url || '#page=' || c.page ELSE d.url END"  # of a passage: RFC 8118 for PDFs
-# A condition on chunks c: what a language filter has marked is neither embedded nor in a collection. The list is
-# made once a statement, from an index that holds the marked documents only.
+PAGE = 500  # rows read at a time; well below SQLite's limit of 32,766 variables
+URL = "CASE WHEN c.page > 0 THEN d.url || '#page=' || c.page ELSE d.url END"  # a passage's URL; RFC 8118 for PDFs
+# A condition on chunks c: documents that a language filter has marked are neither embedded nor in a collection. SQLite
+# builds the list once per statement, from an index that holds only the marked documents.
 KEPT = "c.doc_id NOT IN (SELECT doc_id FROM documents WHERE filtered = 1)"
 
 
 def record_id(doc_id: str, url: str, text_hash: str, occurrence: int) -> str:
-    """Name a collection's record by all it holds: a changed record is a new id, never an update.
+    """Derive a record's id from all it holds: a changed record gets a new id and is never updated.
 
     Args:
         doc_id: the document.
         url: the document's address.
         text_hash: the hash of the passage's text, which includes the title.
-        occurrence: tells equal texts of a document apart. Unlike an ordinal it is not changed by an edit further up.
+        occurrence: tells equal texts of a document apart. Unlike an ordinal, it is not changed by an edit further up.
     """
     return hashlib.sha256(f"{doc_id}\0{url}\0{text_hash}\0{occurrence}".encode()).hexdigest()[:32]
 
@@ -56,7 +56,7 @@ class Ledger(Database):
     """One ``source.db``. Writers hold the source's lock."""
 
     def __init__(self, path: Path, connection: sqlite3.Connection | None = None) -> None:
-        """``connection``: one that is open already, to a file of this format."""
+        """``connection``: an open connection to a file of this format, if there is one."""
         super().__init__(path, connection or connect(path, LEDGER_VERSION, _migrate))
 
     def profile(self, name: str) -> int:
@@ -66,12 +66,12 @@ class Ledger(Database):
         return int(self.connection.execute("SELECT id FROM profiles WHERE name = ?", (name,)).fetchone()[0])
 
     def find_profile(self, name: str) -> int | None:
-        """The id of a chunking profile, None if nothing was ever cut for it."""
+        """The id of a chunking profile, None if the ledger does not know it."""
         row = self.connection.execute("SELECT id FROM profiles WHERE name = ?", (name,)).fetchone()
         return None if row is None else int(row[0])
 
     def model(self, key: str, name: str, dimension: int, profile: int) -> int:
-        """The id of a model, which is added if the ledger does not know it.
+        """The id of a model; adds the model if the ledger does not know it.
 
         Args:
             key: the model's key, which contains the hash of its weights.
@@ -88,7 +88,7 @@ class Ledger(Database):
         return int(self.connection.execute("SELECT id FROM models WHERE key = ?", (key,)).fetchone()[0])
 
     def models(self, dimension: int | None = None) -> list[IndexedModel]:
-        """Every model this source was indexed with, or those of a dimension, in the order of their first use."""
+        """The models that this source was indexed with, all or those of a dimension, in order of first use."""
         rows = self.connection.execute(
             "SELECT id, key, name, dimension, profile, cleared FROM models"
             " WHERE dimension = :dimension OR :dimension IS NULL ORDER BY id",
@@ -114,14 +114,14 @@ class Ledger(Database):
     ) -> None:
         """Write documents with their signatures and chunks, in one transaction.
 
-        A document whose content changed loses its chunks of all profiles: they were cut from another text.
+        A document whose content changed loses its chunks of all profiles, since they were cut from another text.
 
         Args:
             profile: the profile that the chunks were cut for.
-            pipeline: what the documents were read by.
+            pipeline: the name and version of the code that read the documents.
             batch: each document with the signature of its file, and its chunks.
-            paid: the profiles that were paid for: they keep their chunks if only a newer version reads the document
-                otherwise.
+            paid: the profiles with paid vectors: they keep their chunks if only a newer version of the reader changed
+                the text.
         """
         with transaction(self.connection):
             for document, signature, chunks in batch:
@@ -161,14 +161,14 @@ class Ledger(Database):
         """Write a document's row and links in the caller's transaction. Its chunks stay as they are.
 
         Args:
-            pipeline: what the document was read by.
+            pipeline: the name and version of the code that read the document.
             document: the document.
             signature: the signature of its file.
-            paid: the profiles that were paid for.
+            paid: the profiles with paid vectors.
 
         Returns:
-            The profiles whose chunks are out of date: none if content, pipeline and URL are unchanged; those not
-            ``paid`` for if the file or its content is unchanged; otherwise all.
+            The profiles whose chunks are out of date: none if content, pipeline and URL are unchanged; those not in
+            ``paid`` if the URL and the file or its content are unchanged; otherwise all.
         """
         execute = self.connection.execute
         before = execute(
@@ -183,7 +183,7 @@ class Ledger(Database):
             (document.doc_id, document.path, document.url, document.title, document.language, document.content_hash,
              document.word_count, pipeline, signature),
         )  # fmt: skip
-        # Where a link leads was found by comparing it with every document; a link that stays keeps it.
+        # A link's target was found by comparing it with every document, so a link that stays keeps its target.
         targets: dict[str, str | None] = {}
         if before is not None:
             targets = dict(execute("SELECT url, target FROM links WHERE doc_id = ?", (document.doc_id,)).fetchall())
@@ -205,7 +205,7 @@ class Ledger(Database):
         return stale
 
     def delete_documents(self, doc_ids: Sequence[str]) -> None:
-        """Forget documents, their links and chunks, in one transaction. Their vectors stay: they cost money."""
+        """Delete documents, their links and chunks in one transaction. Their vectors stay, because they cost money."""
         with transaction(self.connection):
             self.connection.executemany("DELETE FROM documents WHERE doc_id = ?", [(d,) for d in doc_ids])
 
@@ -214,7 +214,7 @@ class Ledger(Database):
         return [tuple(row) for row in self.connection.execute("SELECT doc_id, path FROM documents ORDER BY path")]
 
     def count_documents(self) -> int:
-        """How many documents the source has, without those that a language filter has marked."""
+        """The number of documents, without those that a language filter has marked."""
         return int(self.connection.execute("SELECT count(*) FROM documents WHERE filtered = 0").fetchone()[0])
 
     def has_metadata(self) -> bool:
@@ -222,19 +222,19 @@ class Ledger(Database):
         return self.connection.execute("SELECT 1 FROM metadata LIMIT 1").fetchone() is not None
 
     def count_chunks(self, profile: int) -> int:
-        """How many passages the documents have, cut for a profile."""
+        """The number of passages that are cut for a profile, without marked documents."""
         row = self.connection.execute(f"SELECT count(*) FROM chunks c WHERE profile = ? AND {KEPT}", (profile,))
         return int(row.fetchone()[0])
 
     def count_texts(self, profile: int) -> int:
-        """How many different passages the documents have, cut for a profile."""
+        """The number of different passages that are cut for a profile, without marked documents."""
         row = self.connection.execute(
             f"SELECT count(DISTINCT text_hash) FROM chunks c WHERE profile = ? AND {KEPT}", (profile,)
         )
         return int(row.fetchone()[0])
 
     def passages(self, profile: int) -> Iterator[tuple[str, str, int]]:
-        """Document, hash of the text and tokens of each passage that is cut for a profile."""
+        """The document, text hash and token count of each passage that is cut for a profile."""
         rows = self.connection.execute("SELECT doc_id, text_hash, tokens FROM chunks WHERE profile = ?", (profile,))
         return (tuple(row) for row in rows)
 
@@ -248,19 +248,19 @@ class Ledger(Database):
         return [StoredChunk(*row) for row in rows]
 
     def newest_vector(self) -> int:
-        """The id of the newest vector; those that come later have greater ones."""
+        """The id of the newest vector; later vectors get greater ids."""
         return int(self.connection.execute("SELECT coalesce(max(id), 0) FROM vectors").fetchone()[0])
 
     def missing_texts(
         self, model: int, profile: int, newer_than: int = 0, gone: Sequence[str] = ()
     ) -> list[MissingText]:
-        """The texts that have no recent vector, each once, in the order of the documents.
+        """The texts that have no recent vector, each once, in the order of their first chunks.
 
         Args:
             model: the model's id.
             profile: the profile of the chunks.
-            newer_than: the id of a vector; older ones and itself do not count.
-            gone: documents that will be deleted, whose texts are left out.
+            newer_than: the id of a vector; only later vectors count.
+            gone: ids of documents that will be deleted; their texts are left out.
         """
         rows = self.connection.execute(
             "SELECT min(c.id), c.text_hash, c.tokens FROM chunks c WHERE c.profile = ? AND NOT EXISTS ("
@@ -272,7 +272,7 @@ class Ledger(Database):
         return [MissingText(*row) for row in rows]
 
     def texts(self, chunks: Sequence[int]) -> list[str]:
-        """The texts of chunks, in the order asked for."""
+        """The texts of chunks, in the given order."""
         found: dict[int, str] = {}
         for start in range(0, len(chunks), PAGE):
             page = chunks[start : start + PAGE]
@@ -295,21 +295,21 @@ class Ledger(Database):
             self.write_vectors(model, vectors)
 
     def write_vectors(self, model: int, vectors: Iterable[tuple[str, bytes]]) -> None:
-        """As :meth:`put_vectors`, within a transaction of the caller."""
+        """As :meth:`put_vectors`, within the caller's transaction."""
         self.connection.executemany(
             "INSERT OR REPLACE INTO vectors (model, text_hash, vector) VALUES (?, ?, ?)",
             [(model, text_hash, vector) for text_hash, vector in vectors],
         )
 
     def texts_with_vectors(self, key: str) -> set[str]:
-        """The hashes of all texts of which the model of that key has a vector."""
+        """The hashes of all texts for which the model with that key has a vector."""
         rows = self.connection.execute(
             "SELECT text_hash FROM vectors WHERE model = (SELECT id FROM models WHERE key = ?)", (key,)
         )
         return {row[0] for row in rows}
 
     def count_vectors(self, model: int) -> int:
-        """How many vectors a model has in this ledger."""
+        """The number of a model's vectors in this ledger."""
         return int(self.connection.execute("SELECT count(*) FROM vectors WHERE model = ?", (model,)).fetchone()[0])
 
     def record_ids(self, model: int, profile: int, distinct: bool = False) -> set[str]:
@@ -329,7 +329,7 @@ class Ledger(Database):
         return {row[0] for row in rows}
 
     def record_ids_of_texts(self, profile: int, text_hashes: Sequence[str], distinct: bool = False) -> list[str]:
-        """The ids of the records that carry any of the texts.
+        """The ids of the records that have any of the texts.
 
         Args:
             profile: the profile of the chunks.
@@ -369,21 +369,21 @@ class Ledger(Database):
             yield [Record(*row) for row in rows]
 
     def churn(self, model: int) -> int:
-        """How many records were deleted from the model's collection since it was built."""
+        """The number of records deleted from the model's collection since it was built."""
         return int(self.connection.execute("SELECT churn FROM models WHERE id = ?", (model,)).fetchone()[0])
 
     def set_churn(self, model: int, churn: int) -> None:
-        """Note that the collection is in place, and how many records were deleted from it since it was built."""
+        """Record that the collection exists, and how many records were deleted from it since it was built."""
         with transaction(self.connection):
             self.connection.execute("UPDATE models SET churn = ?, cleared = 0 WHERE id = ?", (churn, model))
 
     def fact(self, name: str) -> str | None:
-        """A remembered value."""
+        """A remembered value; None if there is none."""
         row = self.connection.execute("SELECT value FROM facts WHERE name = ?", (name,)).fetchone()
         return None if row is None else str(row[0])
 
     def write_facts(self, facts: Iterable[tuple[str, str]]) -> None:
-        """Remember values, each with its name, within a transaction of the caller."""
+        """Remember pairs of name and value, within the caller's transaction."""
         self.connection.executemany("INSERT OR REPLACE INTO facts (name, value) VALUES (?, ?)", facts)
 
     def set_fact(self, name: str, value: str | None) -> None:

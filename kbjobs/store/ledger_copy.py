@@ -13,7 +13,7 @@ from kbjobs.store.snapshot import copy_database, find_memory, is_unwritable
 
 
 class LedgerCopy(Ledger):
-    """A copy of a ledger, to be read only: nothing that is written to it is kept."""
+    """A temporary copy of a ledger, for reading: writes to it are lost."""
 
     def __init__(self, path: Path) -> None:
         self._folder = tempfile.TemporaryDirectory(prefix="kbjobs-ledger-", dir=find_memory())
@@ -31,7 +31,7 @@ class LedgerCopy(Ledger):
 
 
 def open_ledger(path: Path) -> Ledger:
-    """A ledger to be read: itself, if need be read-only, or else a copy. It may be large: a copy is the last resort.
+    """Open a ledger for reading: the file itself, read-only if need be. A copy, which may be large, is the last resort.
 
     Raises UnavailableError as :class:`Ledger` does.
     """

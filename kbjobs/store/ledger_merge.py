@@ -1,7 +1,7 @@
-"""Taking over from an older ledger of a source what a new one does not have: nothing that was paid for is lost.
+"""Merging a source's older ledger into a new one, so that no paid vector is lost.
 
-Documents that only the older one has are taken; of those that both have with the same text the passages for other
-models; and the vectors of all texts that are still there.
+The merge takes the documents that only the older ledger has, the passages for other models of documents that both have
+with the same text, and the vectors of all texts that still exist.
 """
 
 from __future__ import annotations
@@ -24,19 +24,19 @@ _CHUNK = "doc_id, ordinal, record_id, text_hash, tokens, text, page"
 
 @dataclass(frozen=True, slots=True)
 class Merged:
-    """What was taken over."""
+    """The number of documents and vectors taken over."""
 
     documents: int
     vectors: int
 
 
 def merge_ledger(ledger: Ledger, old: Path, facts: Sequence[str]) -> Merged:
-    """Take over what an older ledger has.
+    """Take over what only an older ledger has.
 
     Args:
-        ledger: the new one, which nobody else uses.
-        old: the file of the older one, in the current format.
-        facts: the beginnings of the names of facts to take over too.
+        ledger: the new ledger, which nobody else uses.
+        old: the file of the older ledger, in the current format.
+        facts: prefixes of the names of facts to take over too.
     """
     connection = ledger.connection
     try:
@@ -47,7 +47,7 @@ def merge_ledger(ledger: Ledger, old: Path, facts: Sequence[str]) -> Merged:
         connection.execute("CREATE TEMP TABLE taken (doc_id TEXT PRIMARY KEY) WITHOUT ROWID")
         with transaction(connection):
             documents = _take_documents(connection)
-            # Of a document that is the same the record ids are, too: they stand for address, title and text.
+            # An unchanged document also has the same record ids, since they are hashes of address, title and text.
             connection.execute(
                 "INSERT OR IGNORE INTO taken SELECT d.doc_id FROM documents d JOIN old.documents o USING (doc_id)"
                 " WHERE d.content_hash = o.content_hash AND d.url = o.url AND d.title = o.title"
@@ -75,7 +75,7 @@ def carry_facts(ledger: Ledger, old: Path, facts: Sequence[str]) -> None:
     Args:
         ledger: the ledger to write to.
         old: the older ledger's file.
-        facts: the beginnings of the names to copy.
+        facts: prefixes of the names to copy.
     """
     with Ledger(old) as there:
         found = there.connection.execute("SELECT name, value FROM facts").fetchall()
@@ -105,7 +105,7 @@ def _take_documents(connection: sqlite3.Connection) -> int:
 
 
 def _take_passages(ledger: Ledger, old_profile: int, profile: int) -> None:
-    """Passages of documents that are taken, if they are not cut for the profile yet."""
+    """Take the passages of taken documents that are not cut for the profile yet."""
     with transaction(ledger.connection):
         wanted = (
             "doc_id IN (SELECT doc_id FROM taken)"

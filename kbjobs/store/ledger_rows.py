@@ -1,4 +1,4 @@
-"""What a ledger is given to keep, and what it gives back."""
+"""The values that a ledger stores and returns."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ class ChunkLike(Protocol):
 
 
 FROM_PACK = "pack"
-"""The signature of a document that came with a pack: no file has it, so that the next run reads the file, if any."""
+"""The signature of a document from a pack. No file has this signature, so the next run reads the file, if any."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,7 +59,7 @@ class KnownDocument:
 
     @property
     def has_file(self) -> bool:
-        """Whether it was read here; of one that came with a pack no file was seen yet."""
+        """Whether its file was read here; False for a document from a pack whose file was not seen yet."""
         return self.signature != FROM_PACK
 
 
@@ -78,8 +78,8 @@ class StoredChunk:
 class IndexedModel:
     """A model that a source was indexed with.
 
-    ``key`` contains the hash of its weights; ``profile`` is the one its passages were cut for; ``is_cleared``: its
-    collection was removed on purpose, and not built again since.
+    ``key`` contains the hash of its weights; ``profile`` is the profile its passages were cut for; ``is_cleared``: its
+    collection was removed on purpose and has not been rebuilt.
     """
 
     id: int
@@ -92,7 +92,7 @@ class IndexedModel:
 
 @dataclass(frozen=True, slots=True)
 class MissingText:
-    """A text that has no vector yet: one chunk that carries it, its hash and length in tokens."""
+    """A text that has no vector yet: the id of a chunk with this text, its hash, its length in tokens."""
 
     chunk: int
     text_hash: str
@@ -113,10 +113,10 @@ class Record:
 
 @dataclass(frozen=True, slots=True)
 class PushedPassage:
-    """A passage as it is sent to a cloud index.
+    """A passage to send to a cloud index.
 
-    ``path`` is its document's, below the source's roots; ``vector`` is float32, little-endian, b"" if it is not
-    asked for.
+    ``path`` is its document's path, relative to the source's roots; ``vector`` is float32, little-endian, b"" if it was
+    not requested.
     """
 
     id: str

@@ -1,4 +1,4 @@
-"""Kernel file locks: whoever holds one is alive, because the kernel frees it at death."""
+"""Kernel file locks: the process that holds one is alive, because the kernel frees the lock when it dies."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ __all__ = ["is_held_by", "is_locked", "lock_registered", "lock_source", "new_loc
 
 
 def new_lock(path: Path) -> FileLock:
-    """A lock on ``path``, not yet taken; private to its owner."""
+    """Create a lock on ``path`` without taking it; only the user can read its file."""
     from filelock import FileLock
 
     path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
@@ -26,7 +26,7 @@ def new_lock(path: Path) -> FileLock:
 
 
 def try_lock(path: Path, seconds: float) -> FileLock | None:
-    """Take the lock, waiting at most ``seconds``; None if another process keeps it."""
+    """Take the lock, waiting at most ``seconds``; None if another process holds it."""
     from filelock import Timeout
 
     lock = new_lock(path)
@@ -46,7 +46,7 @@ def lock_source(path: Path, source_id: str, seconds: float) -> FileLock:
         seconds: how long to wait.
 
     Raises:
-        ConflictError: another process keeps the lock.
+        ConflictError: another process holds the lock.
     """
     lock = try_lock(path, seconds)
     if lock is None:
@@ -58,19 +58,19 @@ def lock_source(path: Path, source_id: str, seconds: float) -> FileLock:
 
 
 def lock_registered(source: SourceFolder, seconds: float) -> FileLock:
-    """Take the lock of a source that is there; raises ConflictError, NotFoundError if it was deleted meanwhile."""
+    """Take a registered source's lock; raises ConflictError, or NotFoundError if it was deleted meanwhile."""
     lock = lock_source(source.lock, source.id, seconds)
     if os.path.lexists(source.manifest):
         return lock
     lock.release()
-    with contextlib.suppress(OSError):  # the lock has made the folder anew
+    with contextlib.suppress(OSError):  # taking the lock created the folder again
         source.lock.unlink(missing_ok=True)
         source.path.rmdir()
     raise NotFoundError(f"source {source.id!r} was deleted meanwhile", "See kbjobs sources list.")
 
 
 def is_locked(path: Path) -> bool:
-    """Whether a process holds the lock. Asks with a shared lock, so that those who ask do not meet."""
+    """Whether a process holds the lock. The test takes a shared lock, so that two tests do not block each other."""
     try:
         descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
     except FileNotFoundError:
@@ -85,7 +85,7 @@ def is_locked(path: Path) -> bool:
 
 
 def is_held_by(pid: int, lock: Path) -> bool:
-    """Whether a process has the lock's file open: a recorded PID may be another program's by now."""
+    """Whether a process has the lock's file open; a recorded PID may belong to another program by now."""
     try:
         descriptors = list(Path(f"/proc/{pid}/fd").iterdir())
     except OSError:

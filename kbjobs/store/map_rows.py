@@ -1,4 +1,4 @@
-"""What a map is drawn from: the kept documents of a ledger, which of them link to each other, and their state."""
+"""The data behind a map: the kept documents of a ledger, the links between them, and a hash of their state."""
 
 from __future__ import annotations
 
@@ -8,13 +8,13 @@ from dataclasses import dataclass
 
 from kbjobs.store.ledger import KEPT, Ledger
 
-TITLE, URL, SNIPPET = 400, 2_000, 400  # characters read of each; a longer URL is read as none
-LINKS = 20_000  # read at a time
+TITLE, URL, SNIPPET = 400, 2_000, 400  # the most characters read of each; a longer URL is read as empty
+LINKS = 20_000  # links read at a time
 
 
 @dataclass(frozen=True, slots=True)
 class MappedDocument:
-    """A document as its point tells it. ``snippet`` is how its text begins; ``language`` is "" if none is known."""
+    """The document behind a map's point. ``snippet`` is the start of its text; ``language`` is "" if unknown."""
 
     doc_id: str
     title: str
@@ -48,10 +48,9 @@ def mapping_state(ledger: Ledger, model: int, profile: int) -> str:
 
 
 def mapped_documents(ledger: Ledger, profile: int) -> Iterator[MappedDocument]:
-    """The documents that are not filtered, by id.
+    """The documents that are not filtered, in order of id.
 
-    Where the metadata of one was not read, its first passage stands for the snippet; the title, with which a passage
-    begins, is left out.
+    If a document's metadata was not read, its first passage without the leading title serves as the snippet.
     """
     rows = ledger.connection.execute(
         f"SELECT d.doc_id, substr(d.title, 1, {TITLE}), iif(length(d.url) > {URL}, '', d.url),"
@@ -66,7 +65,7 @@ def mapped_documents(ledger: Ledger, profile: int) -> Iterator[MappedDocument]:
 
 
 def internal_links(ledger: Ledger) -> Iterator[list[tuple[str, str]]]:
-    """Pages of pairs of doc_id: a document, and another one of the source that it links to."""
+    """Links within the source as pairs of doc_id (from, to), in pages."""
     cursor = ledger.connection.execute(
         "SELECT doc_id, target FROM links WHERE target IS NOT NULL AND target <> doc_id ORDER BY doc_id, target"
     )

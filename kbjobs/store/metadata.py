@@ -1,4 +1,4 @@
-"""The metadata in a ledger: what is known of each document, which are marked by a filter, where links lead."""
+"""The metadata in a ledger: the facts about each document, the marks of language filters, the targets of links."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ _PUT = (
 
 
 class AboutLike(Protocol):
-    """What the ledger keeps of what a document says of itself."""
+    """What the ledger keeps of a document's own statements about itself."""
 
     @property
     def description(self) -> str: ...  # noqa: D102
@@ -67,19 +67,19 @@ class MetadataLike(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class KnownMetadata:
-    """What the ledger says of a document; ``state`` and ``signature`` are empty if its metadata was never read."""
+    """What the ledger knows of a document; ``state`` and ``signature`` are empty if its metadata was never read."""
 
     path: str
     content_hash: str
     state: str
     signature: str
     has_file: bool
-    """Whether it was read here; of one that came with a pack no file was seen yet."""
+    """Whether its file was read here; False for a document from a pack whose file was not seen yet."""
 
 
 @dataclass(frozen=True, slots=True)
 class LinkCounts:
-    """Links by whether they lead to a document of the source."""
+    """The numbers of links that lead to a document of the source, and of those that do not."""
 
     resolved: int
     unresolved: int
@@ -105,15 +105,15 @@ def put_metadata(
     """Write documents with their signatures and metadata, in one transaction.
 
     A document whose content changed no longer counts as cut, so that the next index run cuts it again. Its old passages
-    stay until then: they are what the collection holds.
+    stay until then, because the collection still holds them.
 
     Args:
         ledger: the source's ledger.
-        pipeline: what the documents were read by.
-        state: what the metadata were read by.
+        pipeline: the name and version of the code that read the documents.
+        state: the name and version of the code that read the metadata.
         batch: each document with the signature of its file, and its metadata.
-        paid: the profiles that were paid for: a document still counts as cut for them if only a newer version reads it
-            otherwise.
+        paid: the profiles with paid vectors: a document still counts as cut for them if only a newer version of the
+            reader changed its text.
     """
     with transaction(ledger.connection):
         execute = ledger.connection.execute
@@ -145,7 +145,7 @@ def put_metadata(
 
 
 def list_documents(ledger: Ledger) -> Iterator[dict[str, Any]]:
-    """What is known of each document, by path: as JSON values. Metadata that was never read is None."""
+    """What is known of each document, as JSON values, in order of path. Metadata that was never read is None."""
     rows = ledger.connection.execute(
         "SELECT d.doc_id, d.path, d.url, d.title, coalesce(m.language, d.language), d.filtered, d.word_count,"
         " d.content_hash, m.characters, m.published, m.doc_type, m.description, m.snippet, m.authors, m.categories,"
@@ -171,7 +171,7 @@ def list_documents(ledger: Ledger) -> Iterator[dict[str, Any]]:
 
 
 def count_years(ledger: Ledger) -> dict[int, int]:
-    """How many documents were published in which year, the earliest first; those that name none are left out."""
+    """The number of documents published in each year, earliest first; documents without a year are left out."""
     rows = ledger.connection.execute(
         "SELECT CAST(substr(published, 1, 4) AS INTEGER) AS year, count(*) FROM metadata WHERE year > 0 GROUP BY year"
     )
@@ -179,7 +179,7 @@ def count_years(ledger: Ledger) -> dict[int, int]:
 
 
 def mark_filtered(ledger: Ledger, is_wanted: Callable[[str], bool]) -> int:
-    """Mark the documents whose language is known and not wanted, and no others; returns how many are marked."""
+    """Mark exactly the documents whose language is known and not wanted; returns how many are marked."""
     execute = ledger.connection.execute
     languages = [row[0] for row in execute("SELECT DISTINCT language FROM metadata WHERE language IS NOT NULL")]
     unwanted = json.dumps([language for language in languages if not is_wanted(language)])
@@ -191,12 +191,12 @@ def mark_filtered(ledger: Ledger, is_wanted: Callable[[str], bool]) -> int:
 
 
 def count_filtered(ledger: Ledger) -> int:
-    """How many documents are marked: kept in the ledger, but neither embedded nor in a collection."""
+    """The number of marked documents: kept in the ledger, but neither embedded nor in a collection."""
     return int(ledger.connection.execute("SELECT count(*) FROM documents WHERE filtered = 1").fetchone()[0])
 
 
 def count_languages(ledger: Ledger) -> dict[str, int]:
-    """How many documents have each language's tag, the most frequent first; ``unknown`` if it is not known."""
+    """The number of documents per language tag, most frequent first; ``unknown`` counts those without a language."""
     rows = ledger.connection.execute(
         "SELECT coalesce(language, ?), count(*) FROM metadata GROUP BY 1 ORDER BY 2 DESC, 1 LIMIT ?",
         (UNKNOWN, MAX_TAGS),
@@ -205,7 +205,7 @@ def count_languages(ledger: Ledger) -> dict[str, int]:
 
 
 def count_headings(ledger: Ledger) -> int:
-    """How many headings all documents have together."""
+    """The total number of headings in all documents."""
     return int(ledger.connection.execute("SELECT coalesce(sum(heading_count), 0) FROM metadata").fetchone()[0])
 
 
@@ -216,29 +216,29 @@ def document_urls(ledger: Ledger) -> Iterator[tuple[str, str]]:
 
 
 def is_finalized(ledger: Ledger) -> bool:
-    """Whether links and languages were compared with the documents as they are."""
+    """Whether links and languages are up to date with the documents."""
     return ledger.fact(_SETTLED) is not None
 
 
 def forget_finalized(ledger: Ledger) -> None:
-    """Note, before documents change, that links and languages have to be compared again."""
+    """Record, before documents change, that links and languages must be finalized again."""
     ledger.set_fact(_SETTLED, None)
 
 
 def note_finalized(ledger: Ledger) -> None:
-    """Note that links and languages were compared with the documents as they are."""
+    """Record that links and languages are up to date with the documents."""
     ledger.set_fact(_SETTLED, "yes")
 
 
 def read_evidence(ledger: Ledger) -> Iterator[tuple[str, str | None, Any]]:
-    """Each document's id, language and what speaks for it, as :func:`put_metadata` was given it, of JSON values."""
+    """Each document's id, its language and the evidence for it (a JSON value), as given to :func:`put_metadata`."""
     rows = ledger.connection.execute("SELECT doc_id, language, evidence FROM metadata WHERE evidence IS NOT NULL")
     for doc_id, language, evidence in rows:
         yield doc_id, language, json.loads(evidence)
 
 
 def set_languages(ledger: Ledger, languages: Sequence[tuple[str | None, str]]) -> None:
-    """Change the language of documents: pairs of language and doc_id."""
+    """Change the language of documents, given as pairs of language and doc_id."""
     with transaction(ledger.connection):
         ledger.connection.executemany("UPDATE metadata SET language = ? WHERE doc_id = ?", languages)
 
@@ -248,7 +248,7 @@ def resolve_links(ledger: Ledger, find: Callable[[str], str | None], check: Call
 
     Args:
         ledger: the source's ledger.
-        find: gives the id of the document at a URL, or None.
+        find: returns the id of the document at a URL, or None.
         check: called before each page; may raise to stop.
     """
     execute = ledger.connection.execute
@@ -269,7 +269,7 @@ def resolve_links(ledger: Ledger, find: Callable[[str], str | None], check: Call
 
 
 def count_links(ledger: Ledger) -> LinkCounts:
-    """How many links lead to a document of the source, and how many do not."""
+    """Count the links that lead to a document of the source, and those that do not."""
     total, resolved = ledger.connection.execute("SELECT count(*), count(target) FROM links").fetchone()
     return LinkCounts(int(resolved), int(total) - int(resolved))
 

@@ -1,7 +1,7 @@
 """The formats of ``state.db`` and ``source.db`` as ordered functions.
 
-Loaded only when a file is created or older than the program. Each file's ``user_version`` counts the
-migrations it has had; all that are missing run in one transaction, after a backup copy.
+This module is loaded only when a file is created or is older than the program. Each file's ``user_version`` counts the
+migrations it has had; all missing ones run in one transaction, after a backup copy.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ Migration = Callable[[Database], None]
 
 
 def state_001_queue(db: Database) -> None:
-    """Jobs, the locks of running ones, and one row per attempt."""
+    """Create jobs, the locks of running jobs, and one row per attempt."""
     db.execute("""
         CREATE TABLE jobs (
             id INTEGER PRIMARY KEY AUTOINCREMENT,  -- never reused
@@ -43,7 +43,7 @@ def state_001_queue(db: Database) -> None:
             exit_code INTEGER, result TEXT, error TEXT
         )""")
     db.execute("CREATE UNIQUE INDEX one_live_job_per_key ON jobs(key) WHERE status IN ('pending', 'running')")
-    # Partial, because each index is written with every step of a job. The running ones are found by their locks.
+    # Partial, because every step of a job writes each index. Running jobs are found by their locks.
     db.execute("CREATE INDEX pending_jobs ON jobs(priority DESC, id) WHERE status = 'pending'")
     db.execute("CREATE INDEX ended_jobs ON jobs(finished_at) WHERE finished_at IS NOT NULL")
     db.execute("""
@@ -65,11 +65,11 @@ def state_001_queue(db: Database) -> None:
 
 
 def state_002_checkpoints(db: Database) -> None:
-    """Checkpoints of chains; and the claim of a job writes fewer pages.
+    """Add checkpoints of chains, and make the claim of a job write fewer pages.
 
-    An attempt's row is written when its job goes on without it: the last one stands in the job's own row. Ids
-    come without a table of their own: the newest job is never forgotten. A live job is one without an end, so that
-    a claim leaves the unique index as it is.
+    An attempt gets its own row only when a later attempt follows: the job's row holds the last one. Ids do not need
+    AUTOINCREMENT and its table, because the newest job is never deleted. A live job is one without an end time, so that
+    a claim does not change the unique index.
     """
     columns = ", ".join(row[1] for row in db.execute("PRAGMA table_info(jobs)"))
     db.execute("""
@@ -97,7 +97,7 @@ def state_002_checkpoints(db: Database) -> None:
     given = db.execute("SELECT seq FROM sqlite_sequence WHERE name = 'jobs'").fetchone()
     newest = db.execute("SELECT coalesce(max(id), 0) FROM jobs").fetchone()[0]
     if given is not None and given[0] > newest:
-        # Its newest jobs were forgotten; the next one must not get their numbers, nor their logs.
+        # The newest jobs were deleted; the next job must get neither their ids nor their logs.
         db.execute(
             "INSERT INTO jobs_2 (id, type, params, key, resources, phases, status, created_at, finished_at, exit_code,"
             " message) VALUES (?, 'forgotten', '{}', '', '[]', '[]', 'completed', ?, ?, 0, ?)",
@@ -126,7 +126,7 @@ def state_002_checkpoints(db: Database) -> None:
 
 
 def state_003_heartbeats(db: Database) -> None:
-    """When a worker gave its last sign of life; and a job's key names only parameters that are not at their default."""
+    """Add the time of a worker's last heartbeat, and make a job's key name only non-default parameters."""
     db.execute("ALTER TABLE jobs ADD COLUMN beat_at TEXT")
     db.execute("UPDATE jobs SET beat_at = attempt_started_at WHERE status = 'running'")
     db.execute("DROP INDEX one_live_job_per_key")
@@ -136,7 +136,7 @@ def state_003_heartbeats(db: Database) -> None:
     keys, live = [], set()
     for job_id, job_type, source, phases, is_live in rows:
         key = job_key(job_type, source, load_phases(phases))
-        # Parameters that differ in nothing but 0 and null may make one key of two jobs, which both are to go on.
+        # Two live jobs whose parameters differ only in 0 and null may get the same key; both must continue.
         keys.append((f"{key}-{job_id}" if is_live and key in live else key, job_id))
         live |= {key} if is_live else set()
     db.conn.executemany("UPDATE jobs SET key = ? WHERE id = ?", keys)
@@ -144,14 +144,14 @@ def state_003_heartbeats(db: Database) -> None:
 
 
 def state_004_deleted_sources(db: Database) -> None:
-    """Which jobs end their source, and when the source of a job was deleted."""
+    """Add which jobs delete their source, and when the source of a job was deleted."""
     db.execute("ALTER TABLE jobs ADD COLUMN ends_source INTEGER NOT NULL DEFAULT 0")
     db.execute("ALTER TABLE jobs ADD COLUMN source_deleted_at TEXT")
     db.execute("CREATE INDEX ending_jobs ON jobs(source) WHERE ends_source = 1")
 
 
 def state_005_pauses(db: Database) -> None:
-    """What is paused, which running jobs are to stop for it, and the ends of jobs after which a command is to run."""
+    """Add pauses, the running jobs that must stop for them, and the job ends after which a command runs."""
     db.execute("""
         CREATE TABLE pauses (
             source TEXT PRIMARY KEY,  -- '' for the whole queue
@@ -167,7 +167,7 @@ def state_005_pauses(db: Database) -> None:
             token TEXT UNIQUE,              -- since it was taken: what marks the processes of its command
             taken_at REAL, taken_boot TEXT  -- by the clock since boot
         )""")
-    # Jobs end in many ways and by many hands: in a worker, the daemon, a command. Here none is forgotten.
+    # A worker, the daemon or a command may end a job; a trigger records every end.
     db.execute("""
         CREATE TRIGGER note_end AFTER UPDATE OF finished_at ON jobs
         WHEN old.finished_at IS NULL AND new.finished_at IS NOT NULL AND (SELECT runs_on_finish FROM daemon)
@@ -178,7 +178,7 @@ def state_005_pauses(db: Database) -> None:
 
 
 def ledger_001_documents(db: Database) -> None:
-    """Documents, links, chunks by profile, vectors by model, and what each collection has been through."""
+    """Create documents, links, chunks by profile, vectors by model, and each collection's count of deletions."""
     db.execute("CREATE TABLE facts (name TEXT PRIMARY KEY, value TEXT NOT NULL) WITHOUT ROWID")
     db.execute("""
         CREATE TABLE documents (
@@ -223,7 +223,7 @@ def ledger_001_documents(db: Database) -> None:
 
 
 def ledger_002_metadata(db: Database) -> None:
-    """Metadata by document, marks of filtered documents, links resolved to documents, cleared collections."""
+    """Add metadata by document, marks of filtered documents, targets of links, marks of cleared collections."""
     db.execute("""
         CREATE TABLE metadata (
             doc_id TEXT PRIMARY KEY REFERENCES documents(doc_id) ON DELETE CASCADE,
@@ -241,13 +241,13 @@ def ledger_002_metadata(db: Database) -> None:
 
 
 def ledger_003_pages(db: Database) -> None:
-    """The page of a PDF on which a passage begins."""
+    """Add the PDF page on which a passage begins."""
     db.execute("ALTER TABLE chunks ADD COLUMN page INTEGER NOT NULL DEFAULT 0")
 
 
 def ledger_004_about(db: Database) -> None:
-    """What a document says of itself, and what speaks for its language."""
-    db.execute("ALTER TABLE metadata ADD COLUMN evidence TEXT")  # JSON; NULL where it was read without
+    """Add a document's statements about itself, and the evidence for its language."""
+    db.execute("ALTER TABLE metadata ADD COLUMN evidence TEXT")  # JSON; NULL if read by an older version
     for column in ("description", "published", "doc_type"):
         db.execute(f"ALTER TABLE metadata ADD COLUMN {column} TEXT NOT NULL DEFAULT ''")
     for column in ("authors", "categories"):  # JSON lists of names
@@ -255,7 +255,7 @@ def ledger_004_about(db: Database) -> None:
 
 
 def ledger_005_batches(db: Database) -> None:
-    """Batches of passages that are out at an API, and which passages each holds."""
+    """Add batches of passages that an API is embedding, and the passages that each holds."""
     db.execute("""
         CREATE TABLE batches (
             key TEXT PRIMARY KEY,  -- chosen at random before anything is sent; the server's list is searched for it
@@ -274,7 +274,7 @@ def ledger_005_batches(db: Database) -> None:
 
 
 def ledger_006_site(db: Database) -> None:
-    """When a document was last changed, the site that it is of, and its licence."""
+    """Add a document's time of last change, its site and its licence."""
     for column in ("modified", "site", "licence"):
         db.execute(f"ALTER TABLE metadata ADD COLUMN {column} TEXT NOT NULL DEFAULT ''")
 
@@ -312,7 +312,7 @@ def apply_migrations(connection: sqlite3.Connection, path: Path, migrations: Seq
     if found:
         _back_up(connection, path.with_name(f"{path.name}.format-{found}.backup"))
     with transaction(connection):
-        # Another process may have been faster: ask again under the write lock.
+        # Another process may have migrated it meanwhile: read the version again under the write lock.
         found = connection.execute("PRAGMA user_version").fetchone()[0]
         for migration in migrations[found:]:
             migration(Database(connection))

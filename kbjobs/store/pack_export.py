@@ -1,6 +1,6 @@
-"""What a pack takes from a ledger: one state of it, in an order that does not depend on how the ledger came to be.
+"""What a pack takes from a ledger: one state of it, in an order that does not depend on the ledger's history.
 
-What is left out is decided here by not being asked for; `tests/packs/test_privacy.py` names every column.
+A column stays out of packs by not being selected here; `tests/packs/test_privacy.py` names every column.
 """
 
 from __future__ import annotations
@@ -17,13 +17,13 @@ from kbjobs.store.ledger import Ledger
 from kbjobs.store.ledger_rows import IndexedModel
 
 PACKED_FACTS = ("site titles", "minimum text length")
-"""What has to be known to read the source's files as they were read: all other facts are about this ledger alone."""
+"""The facts needed to read the source's files in the same way again; all other facts concern this ledger alone."""
 
-# Document by document: nothing has to be sorted, which would be done in a file as large as all that is read.
+# Rows are read document by document, without a sort, which would need a temporary file as large as all rows.
 _CHUNKS = "FROM documents d CROSS JOIN chunks c ON c.doc_id = d.doc_id AND c.profile = :profile WHERE d.filtered = 0"
 _ORDER = "ORDER BY d.doc_id, c.ordinal"
-# Of passages with the same text, the first carries its vector. The order is that of the documents, so that a document
-# which changes changes vectors in one place.
+# Of passages with the same text, the first carries the vector. Vectors are ordered by document, so that a change to a
+# document changes vectors in one place.
 _FIRST = (
     "NOT EXISTS (SELECT 1 FROM chunks e WHERE e.profile = c.profile AND e.text_hash = c.text_hash"
     " AND (e.doc_id, e.ordinal) < (c.doc_id, c.ordinal)"
@@ -33,7 +33,7 @@ _FIRST = (
 
 @dataclass(frozen=True, slots=True)
 class PackCounts:
-    """How much there is: of ``documents`` some are ``filtered``; ``bytes`` of their texts and vectors, about."""
+    """The numbers of documents, and of filtered ones among them; the approximate bytes of texts and vectors."""
 
     documents: int
     filtered: int
@@ -49,9 +49,9 @@ class PackedModel:
 
 
 class PackedLedger:
-    """A ledger as it is at one moment, whatever jobs write to it meanwhile; to be used as a context.
+    """A consistent view of a ledger, even while jobs write to it; use it as a context.
 
-    Rows are given as dicts, by the names of the columns.
+    Rows are dicts with the names of the columns as keys.
     """
 
     def __init__(self, ledger: Ledger) -> None:
@@ -72,13 +72,13 @@ class PackedLedger:
             raise explain(error, self._ledger.path) from error
 
     def models(self) -> list[PackedModel]:
-        """The models whose vectors are here and not cleared on purpose, by their keys."""
+        """The models that have vectors here and were not cleared on purpose, in order of key."""
         names = dict(self._execute("SELECT id, name FROM profiles").fetchall())
         rows = (row for row in self._ledger.models() if not row.is_cleared and self._ledger.count_vectors(row.id))
         return sorted((PackedModel(row, names[row.profile]) for row in rows), key=lambda model: model.row.key)
 
     def counts(self, models: list[PackedModel]) -> PackCounts:
-        """How much of it goes into a pack."""
+        """Count what goes into a pack."""
         documents, filtered = self._execute("SELECT count(*), coalesce(sum(filtered), 0) FROM documents").fetchone()
         texts = sum(
             self._execute("SELECT sum(length(text)) FROM chunks WHERE profile = ?", (profile,)).fetchone()[0] or 0
@@ -88,7 +88,7 @@ class PackedLedger:
         return PackCounts(documents, filtered, texts + vectors)
 
     def languages(self) -> dict[str, int]:
-        """How many documents each language has, the most frequent first."""
+        """The number of documents per language, most frequent first."""
         rows = self._execute(
             "SELECT coalesce(m.language, d.language) AS name, count(*) FROM documents d LEFT JOIN metadata m"
             " USING (doc_id) WHERE name IS NOT NULL GROUP BY 1 ORDER BY 2 DESC, 1 LIMIT 50"
@@ -96,19 +96,19 @@ class PackedLedger:
         return dict(rows.fetchall())
 
     def facts(self) -> dict[str, str]:
-        """Those of :data:`PACKED_FACTS` that there are."""
+        """Those of :data:`PACKED_FACTS` that the ledger has."""
         found = {name: self._ledger.fact(name) for name in PACKED_FACTS}
         return {name: value for name, value in found.items() if value is not None}
 
     def documents(self) -> Iterator[dict[str, Any]]:
-        """The documents, also filtered ones, by id."""
+        """The documents, including filtered ones, in order of id."""
         return self._dicts(
             "SELECT doc_id, path, url, title, language, content_hash, word_count, pipeline, filtered FROM documents"
             " ORDER BY doc_id"
         )
 
     def metadata(self) -> Iterator[dict[str, Any]]:
-        """What is known of the documents whose metadata was read, by their ids; lists are lists."""
+        """The metadata of documents, in order of id; JSON lists are decoded."""
         rows = self._dicts(
             "SELECT doc_id, language, snippet, characters, heading_count, headings, description, published, authors,"
             " categories, doc_type FROM metadata ORDER BY doc_id"
@@ -117,18 +117,18 @@ class PackedLedger:
             yield {**row, **{name: json.loads(row[name]) for name in ("headings", "authors", "categories")}}
 
     def links(self) -> Iterator[dict[str, Any]]:
-        """The links, those of a document together, by its id."""
+        """The links, in order of the documents' ids."""
         return self._dicts("SELECT doc_id, url, target FROM links ORDER BY doc_id, url")
 
     def passages(self, profile: int) -> Iterator[dict[str, Any]]:
-        """The passages of a profile that are not filtered, in the order of the documents' ids."""
+        """The passages of a profile, without filtered documents, in order of the documents' ids."""
         return self._dicts(
             f"SELECT c.doc_id, c.ordinal, c.text, c.text_hash, c.tokens, c.page {_CHUNKS} {_ORDER}",
             {"profile": profile},
         )
 
     def vectors(self, model: IndexedModel) -> Iterator[tuple[str, bytes]]:
-        """Hash and vector of each text that a passage carries, once, in the order of the passages."""
+        """The hash and vector of each passage text, once, in the order of the passages."""
         rows = self._execute(
             "SELECT c.text_hash,"
             " (SELECT vector FROM vectors v WHERE v.model = :model AND v.text_hash = c.text_hash) AS vector"

@@ -1,4 +1,4 @@
-"""Filling a new ledger with what was in a pack."""
+"""Filling a new ledger with the contents of a pack."""
 
 from __future__ import annotations
 
@@ -24,12 +24,12 @@ _METADATA = (
 
 
 class MissingDocument(ValueError):
-    """A row names a document that is not there."""
+    """A row names a document that does not exist."""
 
 
 @dataclass(slots=True)
 class LedgerFiller:
-    """Writes into a ledger that nobody else uses. Rows come as dicts, by the names of the columns."""
+    """Fills a ledger that nobody else uses. Rows are dicts with the names of the columns as keys."""
 
     ledger: Ledger
     _occurrences: Counter[str] = field(default_factory=Counter)
@@ -37,19 +37,19 @@ class LedgerFiller:
     _url: str = ""
 
     def put_facts(self, facts: dict[str, str]) -> None:
-        """Write what is known of how the files were read; facts of other names are left out."""
+        """Write the facts about how the files were read; facts with other names are ignored."""
         for name in PACKED_FACTS:
             if name in facts:
                 self.ledger.set_fact(name, facts[name])
 
     def put_documents(self, rows: Iterable[dict[str, Any]]) -> None:
-        """Write documents. Their files count as changed: the next run reads them, and keeps what says the same."""
+        """Write documents. Their files count as changed: the next run reads them and keeps equal content."""
         columns = ", ".join(_DOCUMENT)
         marks = ", ".join(f":{name}" for name in _DOCUMENT)
         self._write(f"INSERT INTO documents ({columns}, signature) VALUES ({marks}, '{FROM_PACK}')", rows)
 
     def put_metadata(self, rows: Iterable[dict[str, Any]]) -> None:
-        """Write metadata; lists are lists."""
+        """Write metadata; lists are encoded as JSON."""
         columns = ", ".join(_METADATA)
         marks = ", ".join(f":{name}" for name in _METADATA)
         lists = ("headings", "authors", "categories")
@@ -57,7 +57,7 @@ class LedgerFiller:
         self._write(f"INSERT INTO metadata ({columns}, state, signature) VALUES ({marks}, '', '')", dumped)
 
     def put_links(self, rows: Iterable[dict[str, Any]]) -> None:
-        """Write links. One without URL gets its target document's; one that leads nowhere is left out."""
+        """Write links. A link without a URL gets the URL of its target; a link without both is left out."""
         target = "(SELECT doc_id FROM documents WHERE doc_id = :target)"
         self._write(
             "INSERT OR IGNORE INTO links (doc_id, url, target)"
@@ -67,7 +67,7 @@ class LedgerFiller:
         )
 
     def put_passages(self, profile: str, rows: Iterable[dict[str, Any]]) -> int:
-        """Write the passages of a profile, those of a document together and in order; returns the profile's id."""
+        """Write the passages of a profile, grouped by document and in order; returns the profile's id."""
         number = self.ledger.profile(profile)
         self._doc_id = ""
         self._write(
@@ -83,7 +83,7 @@ class LedgerFiller:
         return number
 
     def finish(self) -> None:
-        """Bring all into the one file, so that its folder can be renamed."""
+        """Move everything from the log into the file, so that its folder can be renamed."""
         self.ledger.connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
 
     def _name(self, row: dict[str, Any]) -> str:
@@ -120,5 +120,5 @@ class LedgerFiller:
 
 
 def open_new(path: Path) -> LedgerFiller:
-    """A ledger at a path if there is none."""
+    """Create a ledger at a path, to be filled."""
     return LedgerFiller(Ledger(path))

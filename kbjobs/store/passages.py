@@ -1,7 +1,7 @@
-"""What a published index says of each passage, and the words it is found by: a file beside the vectors.
+"""The passages of a published index and the words that find them: a file next to the vectors.
 
-A search reads it and not the ledger, which a job may be changing: so its answers are those of the last verified state.
-It is changed only in a working copy, which nobody searches.
+A search reads this file and not the ledger, which a job may be changing; so it answers from the last verified state.
+The file is changed only in a working copy, which nobody searches.
 """
 
 from __future__ import annotations
@@ -21,15 +21,15 @@ from kbjobs.store.connection import explain, find_cut, transaction
 from kbjobs.system.closing import Closable
 
 FORMAT = 1
-PAGE = 500  # rows asked for at a time; well below SQLite's limit of 32,766 variables
+PAGE = 500  # rows read at a time; well below SQLite's limit of 32,766 variables
 DESCRIBED = "described "
-"""How the state of a file begins that has titles, headings and beginnings of documents, for want of passages."""
+"""The prefix of the state of a file that, lacking passages, holds documents' titles, headings and snippets."""
 TITLE_WEIGHT = 2.0  # a word in the title counts double
 
 Name = TypeVar("Name", int, str)
 
 Fold = Callable[[str, str | None], str]
-"""A text and its language to the words it is looked up by, separated by spaces."""
+"""Turns a text and its language into its search words, separated by spaces."""
 
 _SCHEMA = (
     "CREATE TABLE facts (name TEXT PRIMARY KEY, value TEXT NOT NULL) WITHOUT ROWID",
@@ -38,7 +38,7 @@ _SCHEMA = (
     " url TEXT NOT NULL, text TEXT NOT NULL)",
     "CREATE INDEX passages_by_vector ON passages(vector)",
     "CREATE INDEX passages_by_text ON passages(text_hash)",
-    # The words are folded before they come here: marks belong to them, and nothing more is to be taken away.
+    # The words are already folded: the tokenizer must keep their marks and remove nothing.
     "CREATE VIRTUAL TABLE words USING fts5(title, text, content='',"
     " tokenize=\"unicode61 remove_diacritics 0 categories 'L* M* N* Co'\")",
 )
@@ -48,7 +48,7 @@ _GIVEN = "IN (SELECT value FROM json_each(?))"
 
 @dataclass(frozen=True, slots=True)
 class PassageEntry:
-    """A passage without its text, which is read only of what is shown.
+    """A passage without its text, which is read only for passages that are shown.
 
     ``vector`` is the row of its vector, which equal texts share, None if it has none.
     """
@@ -60,9 +60,9 @@ class PassageEntry:
 
 @dataclass(frozen=True, slots=True)
 class Passage(PassageEntry):
-    """A passage as a search result names it.
+    """A passage as a search result shows it.
 
-    ``path`` is its document's, below the source's roots; ``text`` begins with the document's title.
+    ``path`` is its document's path, relative to the source's roots; ``text`` begins with the document's title.
     """
 
     text_hash: str
@@ -80,7 +80,7 @@ class Passage(PassageEntry):
 
 @dataclass(frozen=True, slots=True)
 class Filter:
-    """Which documents count: those of a language (en also means en-gb), those whose path begins so; None for all."""
+    """Which documents to search: by language (en includes en-gb) and by the start of the path; None for all."""
 
     language: str | None = None
     path: str | None = None
@@ -89,7 +89,7 @@ class Filter:
         return self.language is not None or self.path is not None
 
     def conditions(self) -> tuple[str, list[str]]:
-        """SQL that follows a WHERE clause, and its values."""
+        """SQL to append to a WHERE clause, and its values."""
         sql, values = "", list[str]()
         if self.language is not None:
             sql += " AND (p.language = ? OR p.language LIKE ? || '-%')"
@@ -101,7 +101,7 @@ class Filter:
 
 
 class PassageWriter:
-    """The file of a working copy, to be made equal to the ledger. One that cannot be used is begun again."""
+    """Makes the file of a working copy equal to the ledger. An unusable file is replaced by an empty one."""
 
     def __init__(self, path: Path, fold: Fold) -> None:
         self._fold = fold
@@ -132,8 +132,8 @@ class PassageWriter:
 
         Args:
             wanted: the language of each passage by its id; None if it is not known.
-            read: gives the passages with the given ids, in pages.
-            state: names what the file is made of then.
+            read: returns the passages with the given ids, in pages.
+            state: the name of the file's new state.
         """
         present = dict(self._connection.execute("SELECT record, language FROM passages").fetchall())
         gone = [name for name, language in present.items() if name not in wanted or wanted[name] != language]
@@ -146,7 +146,7 @@ class PassageWriter:
             self._connection.execute("INSERT OR REPLACE INTO facts VALUES ('state', ?)", (state,))
 
     def set_vectors(self, rows: Mapping[str, int]) -> None:
-        """Note the row of each text's vector, by the text's hash."""
+        """Record the row of each text's vector, given by the text's hash."""
         with transaction(self._connection):
             self._connection.execute("UPDATE passages SET vector = NULL WHERE vector IS NOT NULL")
             self._connection.executemany(
@@ -173,7 +173,7 @@ class PassageWriter:
             f"SELECT p.id, {_COLUMNS} FROM passages p WHERE p.record IN ({marks})", list(names)
         ).fetchall()
         for row, *columns in rows:
-            # A table that keeps no text must be told again what is to be taken out (sqlite.org/fts5.html, 6.3).
+            # A table that stores no text needs the old text again to delete it (sqlite.org/fts5.html, 6.3).
             self._connection.execute(
                 "INSERT INTO words (words, rowid, title, text) VALUES ('delete', ?, ?, ?)",
                 (row, *self._words_of(Passage(*columns))),
@@ -182,7 +182,7 @@ class PassageWriter:
 
 
 class PassageFile(Closable):
-    """A published file, read only. Raises sqlite3.Error for a damaged one, ValueError for one of another format."""
+    """A published file, opened read-only. Raises sqlite3.Error if damaged, ValueError if cut or of another format."""
 
     def __init__(self, path: Path) -> None:
         if not path.is_file():
@@ -193,7 +193,7 @@ class PassageFile(Closable):
         self._connection = sqlite3.connect(
             f"file:{quote(str(path))}?mode=ro&immutable=1", uri=True, check_same_thread=False
         )
-        self._is_selective: dict[str, bool] = {}  # of words that were asked for: what is published does not change
+        self._is_selective: dict[str, bool] = {}  # a cache by word: a published file never changes
         try:
             version = self._connection.execute("PRAGMA user_version").fetchone()[0]
             if version != FORMAT:
@@ -210,7 +210,7 @@ class PassageFile(Closable):
         self._connection.close()
 
     def languages(self, max_count: int) -> tuple[str, ...]:
-        """The languages of most passages."""
+        """The most frequent languages of passages, at most ``max_count``."""
         rows = self._connection.execute(
             "SELECT language FROM passages WHERE language IS NOT NULL GROUP BY language ORDER BY count(*) DESC LIMIT ?",
             (max_count,),
@@ -227,7 +227,7 @@ class PassageFile(Closable):
         return [row[1] for row in rows]
 
     def of_records(self, records: Sequence[str], which: Filter) -> dict[str, list[PassageEntry]]:
-        """For each of the records the passages that carry the same text, of the documents that count."""
+        """For each record, the passages with the same text that match the filter."""
         sql, values = which.conditions()
         return self._entries(
             "r.record, p.record, p.doc_id, p.vector FROM passages r JOIN passages p ON p.text_hash = r.text_hash"
@@ -237,7 +237,7 @@ class PassageFile(Closable):
         )
 
     def vectors_of(self, which: Filter) -> list[int]:
-        """The rows of the vectors of the documents that count, in order."""
+        """The vector rows of passages that match the filter, in order."""
         sql, values = which.conditions()
         rows = self._connection.execute(
             f"SELECT DISTINCT p.vector FROM passages p WHERE p.vector IS NOT NULL{sql} ORDER BY 1", values
@@ -245,7 +245,7 @@ class PassageFile(Closable):
         return [row[0] for row in rows]
 
     def of_vectors(self, rows: Sequence[int], which: Filter) -> dict[int, list[PassageEntry]]:
-        """For each row of a vector the passages that carry it, of the documents that count."""
+        """For each vector row, the passages with this vector that match the filter."""
         sql, values = which.conditions()
         return self._entries(
             f"p.vector, p.record, p.doc_id, p.vector FROM passages p WHERE p.vector {_GIVEN}{sql}", rows, values
@@ -256,7 +256,7 @@ class PassageFile(Closable):
 
         Args:
             words: the words.
-            count: the number of passages; those that equal the last are added, and their entries decide between them.
+            count: the number of passages; passages with the same score as the last are added, for the caller to choose.
             which: the passages to search.
 
         Returns:
@@ -288,10 +288,10 @@ class PassageFile(Closable):
         return [(number, -score) for number, score in rows]
 
     def _choose_words(self, words: Sequence[str]) -> Sequence[str]:
-        """The words that some passages have, and at most half of them.
+        """The words that occur, and in at most half of the passages.
 
-        BM25 of FTS5 gives other words a millionth (sqlite.org/fts5.html, 5.1.1): they order nothing, and their many
-        passages take most of the time.
+        FTS5's BM25 gives more frequent words a weight of a millionth (sqlite.org/fts5.html, 5.1.1): they do not affect
+        the order, and their many passages take most of the time.
         """
         if unknown := [word for word in words if word not in self._is_selective]:
             count = self._connection.execute("SELECT count(*) FROM passages").fetchone()[0]
@@ -301,7 +301,7 @@ class PassageFile(Closable):
         return [word for word in words if self._is_selective[word]]
 
     def of_numbers(self, numbers: Sequence[int]) -> dict[int, list[PassageEntry]]:
-        """The passage of each of the numbers."""
+        """The passage with each of the numbers."""
         return self._entries(f"p.id, p.record, p.doc_id, p.vector FROM passages p WHERE p.id {_GIVEN}", numbers, [])
 
     def read(self, records: Sequence[str]) -> list[Passage]:
@@ -312,7 +312,7 @@ class PassageFile(Closable):
         return [Passage(*row) for row in rows]
 
     def _entries(self, sql: str, given: Sequence[Name], values: Sequence[str]) -> dict[Name, list[PassageEntry]]:
-        """Entries by what was given of them, those of one in the order of their documents."""
+        """Entries by the given values; entries of one value are in the order of their documents."""
         found: dict[Name, list[PassageEntry]] = {}
         for name, *entry in self._connection.execute(f"SELECT {sql}", [json.dumps(given), *values]):
             found.setdefault(name, []).append(PassageEntry(*entry))
@@ -323,9 +323,9 @@ class PassageFile(Closable):
 
 
 def compact_file(path: Path) -> None:
-    """Write a file that no longer changes without its unused part, and put it in place.
+    """Replace a file that no longer changes by a copy without unused pages.
 
-    Readers of the former file are not disturbed.
+    Readers of the previous file are not disturbed.
     """
     building = path.with_name(path.name + ".building")
     building.unlink(missing_ok=True)

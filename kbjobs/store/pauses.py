@@ -1,4 +1,4 @@
-"""Pauses in the state: of the whole queue, and of the jobs of one source. They outlive daemons and reboots."""
+"""Pauses of the whole queue or of one source's jobs, kept in the state. They survive daemons and reboots."""
 
 from __future__ import annotations
 
@@ -11,16 +11,16 @@ from kbjobs.store import clocks
 from kbjobs.store.connection import explained, transaction
 from kbjobs.store.database import Database
 
-# Of the job in row j and the pause in row p. A job over several sources is one of each of them.
+# Whether the pause in row p covers the job in row j. A job over several sources belongs to each of them.
 _IS_OF_SOURCE = "EXISTS (SELECT 1 FROM json_each(j.resources) WHERE value = 'source:' || p.source)"
 
 NOT_HELD = (
-    "NOT EXISTS (SELECT 1 FROM pauses WHERE source = '')"  # asked once, whatever waits
+    "NOT EXISTS (SELECT 1 FROM pauses WHERE source = '')"  # evaluated once per statement
     f" AND NOT EXISTS (SELECT 1 FROM pauses AS p WHERE {_IS_OF_SOURCE})"
 )
-"""The condition that nothing holds the job in row ``j``."""
+"""The condition that no pause holds the job in row ``j``."""
 
-# The live jobs that one pause is about.
+# The live jobs that one pause covers.
 _OF_PAUSE = (
     "SELECT j.id FROM jobs AS j JOIN pauses AS p ON p.source = ?"
     f" WHERE j.finished_at IS NULL AND (p.source = '' OR {_IS_OF_SOURCE})"
@@ -29,7 +29,7 @@ _OF_PAUSE = (
 
 @dataclass(frozen=True, slots=True)
 class Pause:
-    """A pause of a source's jobs, or of the whole queue where ``source`` is None; ``since``: UTC, ISO 8601."""
+    """A pause of a source's jobs, or of the whole queue if ``source`` is None; ``since``: UTC, ISO 8601."""
 
     source: str | None
     since: str
@@ -47,7 +47,7 @@ class Pause:
 
 @dataclass(frozen=True, slots=True)
 class Held:
-    """What a pause holds: ids of jobs that wait, of running ones, and of those of them that are to stop."""
+    """The jobs that a pause covers: ids of pending jobs, of running jobs, and of the running jobs asked to stop."""
 
     pause: Pause
     is_new: bool
@@ -57,11 +57,11 @@ class Held:
 
 
 def put_pause(state: Database, source: str | None, stop_running: bool) -> Held:
-    """Hold the jobs of a source, or all jobs: no daemon claims them. An existing pause stays as it was.
+    """Pause the jobs of a source, or all jobs, so that no daemon claims them. An existing pause stays unchanged.
 
     Args:
         state: the state.
-        source: the source's id; None holds all jobs.
+        source: the source's id; None pauses all jobs.
         stop_running: whether running jobs should stop at a checkpoint and go back to the queue.
 
     Raises:
@@ -90,9 +90,9 @@ def put_pause(state: Database, source: str | None, stop_running: bool) -> Held:
 
 
 def end_pause(state: Database, source: str | None) -> Pause | None:
-    """Let the jobs of a source, or all, go on; returns the pause that was, None if there was none.
+    """End the pause of a source, or of the whole queue; returns it, or None if there was none.
 
-    A job that has not stopped yet need not, unless another pause is there.
+    A job that was asked to stop and has not stopped yet keeps running, unless another pause holds it.
     """
     with explained(state.path), transaction(state.connection):
         row = state.connection.execute(
@@ -106,20 +106,20 @@ def end_pause(state: Database, source: str | None) -> Pause | None:
 
 
 def list_pauses(state: Database) -> list[Pause]:
-    """All pauses, the whole queue's first."""
+    """All pauses; the pause of the whole queue comes first."""
     return [_pause(row) for row in state.connection.execute("SELECT source, since FROM pauses ORDER BY source")]
 
 
 def held_jobs(state: Database, ids: Collection[int] | None = None) -> dict[int, Pause]:
-    """The waiting jobs, of those with the ids or of all, that a pause holds, each with it.
+    """The pending jobs that a pause holds, by id, each with its pause; ``ids`` limits them to these jobs.
 
-    If a job is held by the whole queue's pause and its source's, the former counts.
+    If both the queue's pause and the source's hold a job, the queue's is returned.
     """
     pauses = list_pauses(state)
     if not pauses:
         return {}
     rows = state.connection.execute(
-        # With min(), the other columns are of the row that has it (sqlite.org/lang_select.html, 2.5).
+        # With min(), the other columns come from the row with the minimum (sqlite.org/lang_select.html, 2.5).
         "SELECT j.id, min(p.source) AS source, p.since FROM jobs AS j JOIN pauses AS p"
         f" ON p.source = '' OR {_IS_OF_SOURCE} WHERE j.status = 'pending'"
         " AND (:ids IS NULL OR j.id IN (SELECT value FROM json_each(:ids))) GROUP BY j.id",

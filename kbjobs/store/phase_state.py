@@ -1,4 +1,4 @@
-"""The phases of a job as they stand in the state: values, and what two jobs must share to be the same."""
+"""The phases of a job as values in the state, and the identity that two equal jobs share."""
 
 from __future__ import annotations
 
@@ -9,11 +9,11 @@ from enum import StrEnum
 from typing import Any, Literal
 
 OnError = Literal["stop", "continue"]
-UNLIKE = frozenset({"sys_path"})  # where a caller looks for modules does not make it another call
+UNLIKE = frozenset({"sys_path"})  # no part of a phase's identity: where the caller looks for modules
 
 
 class PhaseStatus(StrEnum):
-    """Where a phase stands."""
+    """The status of a phase."""
 
     PENDING = "pending"
     RUNNING = "running"
@@ -26,10 +26,10 @@ class PhaseStatus(StrEnum):
 class PhaseState:
     """One phase of a job.
 
-    ``job`` is its type; ``params`` are all its parameters, ``chosen`` those that are not at their default; ``weight``
-    is its share in percent; ``result`` is what it counted; ``failed`` counts documents; ``seconds`` is what it took, at
-    ``rate`` of ``unit`` a second; ``progress`` is its own percentage while it runs; ``started_at`` is when it first
-    began and ``finished_at`` when it ended, in UTC, ISO 8601; ``is_skipped``: an earlier job has completed it.
+    ``job`` is its type; ``params`` are all its parameters, ``chosen`` the non-default ones; ``weight`` is its share in
+    percent; ``result`` holds its counts; ``failed`` is the number of failed documents; ``seconds`` is its duration, at
+    ``rate`` ``unit`` per second; ``progress`` is its own percentage while it runs; ``started_at`` is when it first
+    started and ``finished_at`` when it ended, in UTC, ISO 8601; ``is_skipped``: an earlier job has completed it.
     """
 
     name: str
@@ -55,7 +55,7 @@ class PhaseState:
 
     @property
     def has_ended(self) -> bool:
-        """Whether it is done with: one that failed and let the chain go on is."""
+        """Whether it has completed or failed; the chain may continue after a failed phase."""
         return self.status in (PhaseStatus.COMPLETED, PhaseStatus.FAILED)
 
     @property
@@ -64,11 +64,11 @@ class PhaseState:
         return self.status is PhaseStatus.COMPLETED
 
     def restarted(self) -> PhaseState:
-        """The phase as it was when its job was submitted for the first time."""
+        """The phase as it was when its job was first submitted."""
         return replace(self, **_OUTCOME)
 
     def as_dict(self) -> dict[str, Any]:
-        """The phase as the JSON that ``--json`` prints; what says nothing is left out, but for status and result."""
+        """The phase as the JSON that ``--json`` prints; values at their default are left out, except for _ALWAYS."""
         found = {name: getattr(self, attribute) for attribute, name in _NAMES.items()}
         found["status"] = str(self.status)
         return {name: value for name, value in found.items() if name in _ALWAYS or value != _DEFAULTS.get(name)}
@@ -79,7 +79,7 @@ class PhaseState:
 
     @classmethod
     def from_dict(cls, values: Mapping[str, Any]) -> PhaseState:
-        """Read one as it is stored, by this version or an older one. What is not known here is left out."""
+        """Read a phase as stored by this version or another one. Unknown keys are ignored."""
         status = PhaseStatus(values.get("status") or PhaseStatus.PENDING)
         more = {name: values[name] for name in _OPTIONAL if values.get(name) is not None}
         return cls(
@@ -94,10 +94,10 @@ class PhaseState:
 
     @property
     def identity(self) -> list[Any]:
-        """The type and the parameters that are not at their default.
+        """The type and the non-default parameters.
 
-        A type that gains a parameter is still the same for all who do not use it. Where an older version wrote the
-        phase, nothing tells the defaults; those of its types were all nothing, false or empty.
+        If a type gains a parameter, the identity stays the same for jobs that do not use it. Older versions did not
+        store which parameters were at their default; all defaults of their types were None, false or empty.
         """
         chosen = self.chosen
         if chosen is None:
@@ -134,19 +134,19 @@ def dump_phases(phases: Iterable[PhaseState]) -> str:
 
 
 def load_phases(text: str) -> tuple[PhaseState, ...]:
-    """What :func:`dump_phases` wrote."""
+    """Read the JSON that :func:`dump_phases` wrote."""
     return tuple(PhaseState.from_dict(values) for values in json.loads(text))
 
 
 def fingerprint(phases: Iterable[PhaseState]) -> str:
-    """The same for two chains whose phases are of the same types, with the same parameters, in the same order."""
+    """A hash that is equal for chains whose phases have the same types and parameters in the same order."""
     return hash_json([phase.identity for phase in phases])
 
 
 def reopened(phases: Iterable[PhaseState], also_passed: bool) -> tuple[PhaseState, ...]:
-    """The phases of a job that resumes: what has not been completed is pending again, and keeps when it first began.
+    """The phases of a job that resumes: phases that did not complete are pending again, and keep their first start.
 
-    ``also_passed``: so is one that failed and let the chain go on.
+    ``also_passed``: whether phases that failed and let the chain continue are pending again, too.
     """
     return tuple(
         phase
@@ -167,7 +167,7 @@ def open_phases(phases: Sequence[PhaseState]) -> list[int]:
 
 
 def hash_json(value: Any) -> str:
-    """The same for equal JSON values."""
+    """A hash that is equal for equal JSON values."""
     import hashlib  # a list of jobs hashes nothing
 
     return hashlib.sha256(_SORTED.encode(value).encode("utf-8", "surrogatepass")).hexdigest()[:32]

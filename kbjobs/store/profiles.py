@@ -1,4 +1,4 @@
-"""For which tokenizer, window and version of the chunker passages are cut, and what an older version has cut."""
+"""The tokenizer, window and chunker version that passages are cut for, and passages cut by an older version."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from kbjobs.store.ledger_rows import IndexedModel
 
 @dataclass(frozen=True, slots=True)
 class Profile:
-    """What passages are cut for: the identity of a tokenizer, a window in tokens; and by which version."""
+    """What passages are cut for: a tokenizer's identity, a window in tokens, and the version of the chunker."""
 
     tokenizer: str
     window: int
@@ -20,25 +20,25 @@ class Profile:
 
     @property
     def name(self) -> str:
-        """What the ledger calls it."""
+        """Its name in the ledger."""
         return f"{self.tokenizer} {self.window} {self.version}"
 
     @classmethod
     def parse(cls, name: str) -> Self | None:
-        """A profile by its name; None if the name is of another kind."""
+        """Read a profile from its name; None if the name has another form."""
         tokenizer, *numbers = name.rsplit(" ", 2)
         if len(numbers) != 2 or not all(number.isdigit() for number in numbers):
             return None
         return cls(tokenizer, int(numbers[0]), int(numbers[1]))
 
     def is_older_than(self, other: Profile) -> bool:
-        """Whether an older version has cut for the same tokenizer and window."""
+        """Whether it is the same tokenizer and window with an older chunker version."""
         return (self.tokenizer, self.window) == (other.tokenizer, other.window) and self.version < other.version
 
 
 @dataclass(frozen=True, slots=True)
 class OlderCut:
-    """Passages that an older version has cut: their profile, documents, different texts, and tokens of these."""
+    """Passages cut by an older version: their profile, and the numbers of documents, distinct texts and tokens."""
 
     model: IndexedModel
     profile: Profile
@@ -56,12 +56,12 @@ def profile_of(ledger: Ledger, key: str) -> Profile | None:
 
 
 def find_older_cut(ledger: Ledger, model: str, version: int) -> OlderCut | None:
-    """What an older version has cut for a model; None if nothing was.
+    """Find the passages that an older version has cut for a model; None if there are none.
 
     Args:
         ledger: the source's ledger.
         model: the model's name.
-        version: the current version of cutting.
+        version: the current version of the chunker.
     """
     for row in reversed(ledger.models()):
         profile = profile_of(ledger, row.key)
@@ -84,7 +84,7 @@ def find_older_cut(ledger: Ledger, model: str, version: int) -> OlderCut | None:
 def adopt(ledger: Ledger, model: int, profile: int) -> None:
     """Record the profile that the model's collection is published for, and delete passages that no model needs.
 
-    Their vectors stay: the same text may come again.
+    Their vectors stay, because the same text may appear again.
 
     Args:
         ledger: the source's ledger.

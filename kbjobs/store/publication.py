@@ -1,4 +1,4 @@
-"""What of a ledger is published for searching: the passages of a model, and their vectors."""
+"""The part of a ledger that is published for searching: a model's passages and their vectors."""
 
 from __future__ import annotations
 
@@ -11,18 +11,18 @@ from kbjobs.store.passages import Passage
 
 
 def dimension(ledger: Ledger, model: int) -> int:
-    """How long the vectors of a model are."""
+    """The dimension of a model's vectors."""
     return int(ledger.connection.execute("SELECT dimension FROM models WHERE id = ?", (model,)).fetchone()[0])
 
 
 def text_bytes(ledger: Ledger, profile: int) -> int:
-    """How many bytes the passages have, about."""
+    """The approximate size of a profile's passages in bytes."""
     row = ledger.connection.execute("SELECT coalesce(sum(length(text)), 0) FROM chunks WHERE profile = ?", (profile,))
     return int(row.fetchone()[0])
 
 
 def distinct_vectors(ledger: Ledger, model: int, profile: int) -> Iterator[tuple[str, bytes]]:
-    """The hash and vector of each text that a record carries, once, in the order of the documents.
+    """The hash and vector of each record's text, once, in the order of the texts' first chunks.
 
     Args:
         ledger: the source's ledger.
@@ -39,7 +39,7 @@ def distinct_vectors(ledger: Ledger, model: int, profile: int) -> Iterator[tuple
 
 
 def sample_vectors(ledger: Ledger, model: int, profile: int, count: int) -> Iterator[bytes]:
-    """The vectors of a random sample of the texts that records carry.
+    """The vectors of a random sample of the records' texts.
 
     Args:
         ledger: the source's ledger.
@@ -84,7 +84,7 @@ def searched_records(
         ledger: the source's ledger.
         model: the model's id.
         profile: the profile of the chunks.
-        with_first: whether to find out which is the first of its text; otherwise the last value is False.
+        with_first: whether to find the first record of each text; otherwise the last value is always False.
     """
     first = "c.id = min(c.id) OVER (PARTITION BY c.text_hash)" if with_first else "0"
     rows = ledger.connection.execute(
@@ -98,7 +98,7 @@ def searched_records(
 
 
 def passage_languages(ledger: Ledger, profile: int) -> dict[str, str | None]:
-    """The language of each record, by its id, whether it has a vector or not."""
+    """The language of each record, by its id, including records without a vector."""
     rows = ledger.connection.execute(
         "SELECT c.record_id, coalesce(m.language, d.language) FROM chunks c JOIN documents d ON d.doc_id = c.doc_id"
         " LEFT JOIN metadata m ON m.doc_id = c.doc_id WHERE c.profile = ? AND d.filtered = 0",
@@ -108,7 +108,7 @@ def passage_languages(ledger: Ledger, profile: int) -> dict[str, str | None]:
 
 
 def passages_of(ledger: Ledger, profile: int, ids: Sequence[str]) -> Iterator[list[Passage]]:
-    """The passages of records, in pages, without the rows of their vectors.
+    """The passages of records, in pages, without their vector rows.
 
     Args:
         ledger: the source's ledger.
@@ -174,7 +174,7 @@ def pushed_passages(
 
 
 def describable(ledger: Ledger) -> dict[str, str | None]:
-    """The language of each document whose metadata is known, by its id and the hash of its content."""
+    """The language of each document whose metadata is known, by its id and content hash joined with a space."""
     rows = ledger.connection.execute(
         "SELECT d.doc_id || ' ' || d.content_hash, coalesce(m.language, d.language) FROM documents d"
         " JOIN metadata m USING (doc_id) WHERE d.filtered = 0"
@@ -183,7 +183,10 @@ def describable(ledger: Ledger) -> dict[str, str | None]:
 
 
 def descriptions_of(ledger: Ledger, ids: Sequence[str]) -> Iterator[list[Passage]]:
-    """In the place of passages, what metadata says of documents: title, headings and beginning; in pages."""
+    """Substitutes for passages, in pages: each document's title, headings and snippet from its metadata.
+
+    ``ids`` are keys of :func:`describable`.
+    """
     for start in range(0, len(ids), PAGE):
         page = [name.partition(" ")[0] for name in ids[start : start + PAGE]]
         marks = ",".join("?" * len(page))

@@ -53,7 +53,7 @@ def _row(new: NewJob, key: str) -> tuple[Any, ...]:
         new.resumable,
         new.resumed,
         new.ends_source,
-        clocks.boot_id(),  # the claim's, most likely: a row that grows there moves to another page
+        clocks.boot_id(),  # probably still right at the claim: a row that grows then would move to another page
     )
 
 
@@ -62,7 +62,7 @@ __all__ = ["DaemonRecord", "DuplicateJobError", "Queue", "StaleWorkerError"]
 
 @dataclass(frozen=True, slots=True)
 class DaemonRecord:
-    """What a daemon has said of itself: its process, its version, its start (UTC, ISO 8601), the secrets it sees."""
+    """What a daemon recorded of itself: process, version, start (UTC, ISO 8601), the names of secrets it can see."""
 
     pid: int
     version: str
@@ -71,7 +71,7 @@ class DaemonRecord:
 
 
 class DuplicateJobError(ConflictError):
-    """The same job, of that ``key``, is already pending or running: ``job_id``."""
+    """The job ``job_id`` with the same ``key`` is already pending or running."""
 
     def __init__(self, job_id: int, key: str, message: str, hint: str) -> None:
         super().__init__(message, hint)
@@ -80,14 +80,14 @@ class DuplicateJobError(ConflictError):
 
 
 class Queue(Claims, Runs):
-    """The queue and history in ``state.db``. One object per process and thread of control."""
+    """The queue and history in ``state.db``. Each process and thread needs its own object."""
 
     def __init__(self, path: Path) -> None:
         super().__init__(path, open_state(path))
         self.durability = "FULL"
 
     def relax_durability(self) -> None:
-        """Let writes be lost with the power, though not with the process: for progress, which is soon written again."""
+        """Let a power cut (but no kill) lose recent writes: good for progress, which is soon written again."""
         self.set_durability("NORMAL")
 
     def set_durability(self, level: str) -> None:
@@ -104,7 +104,7 @@ class Queue(Claims, Runs):
     def submit_all(self, jobs: Sequence[NewJob]) -> list[Job]:
         """Add pending jobs, all or none. Raises DuplicateJobError if one is already pending or running.
 
-        Raises ConflictError if one would end a source that others need, or would come after its end.
+        Raises ConflictError if one would delete a source that other live jobs need, or needs one that is being deleted.
         """
         new = jobs[0]
         try:
@@ -123,7 +123,7 @@ class Queue(Claims, Runs):
             ).fetchone()
             if found is None and len({one.key for one in jobs}) < len(jobs):
                 raise ConflictError("the same job was requested twice", "Name each source once.") from error
-            if found is None:  # it has ended in this very moment: there is room for this one
+            if found is None:  # the other job has just ended
                 return self.submit_all(jobs)
             raise DuplicateJobError(
                 found["id"],
@@ -135,13 +135,13 @@ class Queue(Claims, Runs):
             raise explain(error, self.path) from error
 
     def refuse_beside_end(self, new: NewJob) -> None:
-        """Raise ConflictError if another job stands in the way: one of them deletes the source of both."""
+        """Raise ConflictError if this job or another live job of its source deletes the source."""
         refuse_beside_end(self.connection, new.source, new.key, new.ends_source)
 
     def cancel(self, job_id: int) -> Job:
-        """Record the request. A pending job is cancelled at once, a running one by its worker or the daemon.
+        """Request a cancel. A pending job is cancelled at once, a running one by its worker or the daemon.
 
-        Raises UnavailableError, with the error of SQLite as its cause, where the state cannot be written.
+        Raises UnavailableError, with SQLite's error as its cause, if the state cannot be written.
         """
         try:
             with transaction(self.connection):
@@ -166,9 +166,9 @@ class Queue(Claims, Runs):
             raise ConflictError(f"job {job.id} has already ended: {job.status}", f"See kbjobs status {job.id}.")
 
     def discard(self, job_id: int) -> Job:
-        """Count an ended job as cancelled, which nobody is reminded of, and forget its checkpoint.
+        """Mark a failed or interrupted job as cancelled, so that nobody is reminded of it, and delete its checkpoint.
 
-        Raises ConflictError if it runs, waits or has succeeded.
+        Raises ConflictError if the job is pending, running or completed.
         """
         try:
             with transaction(self.connection):
@@ -196,16 +196,16 @@ class Queue(Claims, Runs):
 
         Args:
             job_id: the job.
-            changes: new limits; the job keeps the others, except for moments that have passed.
+            changes: new limits; the job keeps the others, except for start and end times that have passed.
             from_start: whether to start again instead of resuming from the checkpoint.
 
         Returns:
-            The job as it is then.
+            The changed job.
 
         Raises:
             NotFoundError: there is no such job.
             ConflictError: the job has not ended, or the same job is pending or running.
-            UsageError: the job would have to end before it may begin.
+            UsageError: the job would have to stop before it may start.
         """
         event = Event.RETRY if from_start else Event.RESUME
         try:
@@ -257,7 +257,7 @@ class Queue(Claims, Runs):
         return self.get(job_id)
 
     def _taken_up(self, job: Job) -> Sequence[PhaseState]:
-        """The phases of a job that goes on: also what another job of the same chain has completed since is done."""
+        """The phases of a job that resumes; phases that another job of the chain has completed since count as done."""
         phases = reopened(job.phases, also_passed=True)
         found = checkpoints.load(self.connection, job.source, job.type)
         if found is None or found.job_id == job.id or found.fingerprint != fingerprint(phases):
@@ -273,11 +273,11 @@ class Queue(Claims, Runs):
         return checkpoints.load(self.connection, source, chain)
 
     def load_resumable_checkpoints(self) -> list[Checkpoint]:
-        """The checkpoints that no live job writes to and from which another job may go on, the latest first."""
+        """The checkpoints from which a new job may resume and that no live job writes, latest first."""
         return checkpoints.load_resumable(self.connection)
 
     def save_checkpoint(self, checkpoint: Checkpoint) -> None:
-        """Write a checkpoint in the place of the one there is."""
+        """Write a checkpoint in place of any earlier one."""
         checkpoints.save(
             self.connection,
             checkpoint.source_id,
@@ -288,34 +288,34 @@ class Queue(Claims, Runs):
         )
 
     def delete_checkpoint(self, source: str | None, chain: str) -> bool:
-        """Forget a checkpoint; returns whether there was one."""
+        """Delete a checkpoint; returns whether there was one."""
         return checkpoints.delete(self.connection, source, chain)
 
     def delete_stale_checkpoints(self, days: float, dry_run: bool = False) -> list[Checkpoint]:
-        """Forget checkpoints older than ``days`` days of jobs that have ended; returns them."""
+        """Delete checkpoints older than ``days`` days of jobs that have ended; returns them."""
         return checkpoints.delete_stale(self.connection, days, dry_run)
 
     def changes(self) -> tuple[int, int]:
-        """Another pair whenever anybody has written, this connection included: a cheap question for those who wait."""
+        """A pair that changes with every write by any connection, this one included; cheap enough to poll."""
         others = self.connection.execute("PRAGMA data_version").fetchone()[0]
         return int(others), self.connection.total_changes
 
     # -- the daemon -------------------------------------------------------------------------------
 
     def state_version(self) -> int:
-        """The format of the file as it is now: a newer program may have migrated it under this one."""
+        """The file's current format; a newer program may have migrated it meanwhile."""
         return int(self.connection.execute("PRAGMA user_version").fetchone()[0])
 
     def describe_daemon(
         self, pid: int, version: str, secrets: Sequence[str] = (), runs_on_finish: bool = False
     ) -> None:
-        """Record what the daemon is. Whether it lives is shown by its lock, never by this row.
+        """Record a daemon's description. Its lock shows whether it is alive, never this row.
 
         Args:
             pid: its process.
             version: the version of its program.
             secrets: the names of the secrets that it can see.
-            runs_on_finish: whether ends of jobs must be recorded, for a command to run after them.
+            runs_on_finish: whether to record the ends of jobs, for a finish hook.
         """
         with transaction(self.connection):
             self.connection.execute("DELETE FROM daemon")
@@ -326,6 +326,6 @@ class Queue(Claims, Runs):
             )
 
     def daemon(self) -> DaemonRecord | None:
-        """What the last daemon recorded of itself."""
+        """The record of the last daemon; None if there was none."""
         row = self.connection.execute("SELECT pid, version, started_at, secrets FROM daemon").fetchone()
         return None if row is None else DaemonRecord(row[0], row[1], row[2], tuple(json.loads(row[3])))

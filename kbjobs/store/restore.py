@@ -1,4 +1,4 @@
-"""Restore of a backup: an archive from outside is not trusted, and all of it is checked before anything changes."""
+"""Restoring a backup. The archive is not trusted: all of it is checked before anything changes."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ def restore_backup(home: Home, file: Path, replace: bool) -> list[str]:
     Args:
         home: the home.
         file: the archive.
-        replace: whether the home may hold something, which is then moved into a folder next to it.
+        replace: whether the home need not be empty; its old contents are moved into a new folder inside it.
 
     Returns:
         The names of the files restored.
@@ -38,8 +38,8 @@ def restore_backup(home: Home, file: Path, replace: bool) -> list[str]:
     Raises:
         ConflictError: the home is not empty, without ``replace``.
         NotFoundError: there is no such file.
-        UsageError: the archive is damaged or is not a backup.
-        UnavailableError: it was written by a newer kbjobs, or cannot be unpacked for want of space or permission.
+        UnavailableError: the archive is damaged, is not a backup, was written by a newer kbjobs, or cannot be unpacked
+            for lack of space or permission.
     """
     home.prepare()
     state = [path for path in home.path.glob("state.db*") if path.suffix != ".lock"]  # also a log without its file
@@ -48,7 +48,7 @@ def restore_backup(home: Home, file: Path, replace: bool) -> list[str]:
         with _readable(file) as tar:
             index = _read_index(tar, file)
             brings_chains = any(name.startswith("chains/") for name in index)
-            if brings_chains:  # else those of the home stay where they are
+            if brings_chains:  # otherwise the home's chains stay in place
                 held += home.chains.glob("*")
             if held and not replace:
                 raise ConflictError(
@@ -68,14 +68,14 @@ def restore_backup(home: Home, file: Path, replace: bool) -> list[str]:
 def _move_aside(home: Home, brings_chains: bool) -> None:
     aside = Path(tempfile.mkdtemp(prefix="replaced-", dir=home.path))
     chains = [home.chains] if brings_chains else []
-    # The database with its write-ahead log, or what was committed last would be lost.
+    # Move the database with its write-ahead log, or the last commits would be lost.
     for path in (*home.path.glob("state.db*"), home.config_file, home.sources, *chains):
         if path.exists():
             path.rename(aside / path.name)
 
 
 def _unpack(tar: tarfile.TarFile, index: Index, file: Path, folder: Path) -> None:
-    """Unpack into ``folder`` what the archive's index names and nothing else; everything is checked."""
+    """Unpack exactly the files that the archive's index names into ``folder``, and check each."""
     free = shutil.disk_usage(folder).free
     total = sum(entry["size"] for entry in index.values())
     if total > free:
@@ -98,7 +98,7 @@ def _unpack(tar: tarfile.TarFile, index: Index, file: Path, folder: Path) -> Non
         is_database = name == "state.db" or name.split("/")[2:] == ["source.db"]
         if is_database and (damage := find_damage(folder / name, newest)) is not None:
             raise _damaged(file, f"its {name} {damage}")
-    os.sync()  # once: after each of many pages it would take minutes
+    os.sync()  # once, because a sync after each page would take minutes
 
 
 @contextmanager

@@ -1,4 +1,4 @@
-"""What is written of a running job, by its worker and, where that is dead, by the daemon."""
+"""The writes about a running job, by its worker or, if that is dead, by the daemon."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from kbjobs.store.transitions import Event, Status, after
 
 PAUSED = "paused; what was done is kept"  # the message of a job that stopped for a pause
 
-# Why a job goes back to the queue, where its worker did not die of itself: for its attempt, and its message.
+# Why a job goes back to the queue although its worker did not crash: the text for its attempt, and its message.
 STOPPED = ("daemon stopped", "waits for the daemon")
 REPLACED = ("kbjobs was replaced under it", "waits for the newer kbjobs")
 
@@ -26,14 +26,14 @@ _GET = f"SELECT {JOB_COLUMNS} FROM jobs WHERE id = ?"
 
 
 class StaleWorkerError(Exception):
-    """The writer's run was declared dead or has ended: it can no longer change anything."""
+    """The writer's run has ended or was declared dead, so it can no longer change anything."""
 
 
 @dataclass(frozen=True, slots=True)
 class RunOutcome:
-    """How a run ends: what happened to its job, and what of it is shown.
+    """How a run ends: the event for its job, and the text that is shown.
 
-    ``exit_code`` is None if the job goes back to the queue; ``error`` is what went wrong, with its remedy;
+    ``exit_code`` is None if the job goes back to the queue; ``error`` is the error with its remedy;
     ``reason`` is the stored word for an end such as "time_limit".
     """
 
@@ -54,8 +54,8 @@ class Runs(Database):
     """The writes of running jobs. Each names its run, and changes nothing if that run has ended."""
 
     def get(self, job_id: int) -> Job:
-        """The job; raises NotFoundError."""
-        # Beyond SQLite's integers there is nothing to look up.
+        """The job with that id; raises NotFoundError."""
+        # SQLite cannot look up larger integers.
         known = abs(job_id) < 2**63
         row = self.connection.execute(_GET, (job_id,)).fetchone() if known else None
         if row is None:
@@ -63,7 +63,7 @@ class Runs(Database):
         return job_from_row(row)
 
     def set_pid(self, job_id: int, run_id: str, pid: int) -> None:
-        """Remember the worker's process, to find what is left of its group later.
+        """Record the worker's process, so that leftovers of its process group can be found later.
 
         Args:
             job_id: the job.
@@ -75,16 +75,16 @@ class Runs(Database):
         )
 
     def open_checkpoint(self, job: Job, run_id: str) -> Any:
-        """Begin a job's checkpoint, or take up the one there is; returns the inner one to go on from.
+        """Begin a job's checkpoint, or take over the existing one; returns the inner checkpoint to resume from, if any.
 
-        A job that does not go on puts its own in the place of any that an earlier job has left.
+        A job that does not resume replaces any checkpoint that an earlier job has left.
         """
         with transaction(self.connection):
             self._check_run(job.id, run_id)
             found = checkpoints.load(self.connection, job.source, job.type)
             inner = None
             if found and (job.resumed or found.job_id == job.id) and found.fingerprint == fingerprint(job.phases):
-                # Where a phase that had ended is open again, the running one is not the one that saved it.
+                # If a phase that had ended is open again, another phase saved the inner checkpoint.
                 inner = found.inner if open_phases(found.phases) == open_phases(job.phases) else None
             if len(job.phases) > 1 or inner is not None:
                 checkpoints.save(self.connection, job.source, job.type, job.id, job.phases, inner)
@@ -153,7 +153,7 @@ class Runs(Database):
         self._row_of_run(job_id, run_id, statement, (job_id, run_id))
 
     def _row_of_run(self, job_id: int, run_id: str, statement: str, values: Sequence[Any] | dict[str, Any]) -> Any:
-        """The one row that a statement gives for the job. Raises StaleWorkerError if the run has ended."""
+        """The one row that a statement returns for the job. Raises StaleWorkerError if the run has ended."""
         rows = self.connection.execute(statement, values).fetchall()
         if len(rows) != 1:
             raise StaleWorkerError(f"run {run_id} of job {job_id} has ended")
@@ -173,10 +173,10 @@ class Runs(Database):
         Args:
             job_id: the job.
             run_id: its run.
-            saved: the number of steps that are safe on disk, of all attempts.
+            saved: the number of steps that are safe on disk, over all attempts.
             duration: seconds of all attempts.
             report: the latest report; None before the first.
-            work: what the running phase does; None before the first begins.
+            work: what the running phase does; None before the first phase begins.
 
         Returns:
             Whether the job should stop, because a cancel or a pause is requested.
@@ -228,13 +228,13 @@ class Runs(Database):
             )
 
     def wait(self, job_id: int, run_id: str, seconds: float, message: str, duration: float) -> None:
-        """Give a running job that can only wait back to the queue. The same attempt continues afterwards.
+        """Give a running job that can do nothing but wait back to the queue. The same attempt continues later.
 
         Args:
             job_id: the job.
             run_id: its run.
-            seconds: how long it waits.
-            message: what it waits for, such as ``waiting for 2 batches``.
+            seconds: how long to wait.
+            message: what the job waits for, such as ``waiting for 2 batches``.
             duration: seconds of all attempts.
 
         Raises:
@@ -285,7 +285,7 @@ class Runs(Database):
     def record_death(self, job_id: int, run_id: str, reason: str, max_deaths: int) -> Job | None:
         """Requeue or end a job whose worker is proven dead.
 
-        A request to cancel ends it as cancelled. A worker that was asked to stop for a pause did not die.
+        If a cancel was requested, the job ends as cancelled. If a pause was requested, the death does not count.
 
         Args:
             job_id: the job.
@@ -295,7 +295,7 @@ class Runs(Database):
                 a reboot does not count.
 
         Returns:
-            The job as it is then; None if the run had already ended.
+            The changed job; None if the run had already ended.
         """
         with transaction(self.connection):
             row = self.connection.execute(
@@ -318,7 +318,7 @@ class Runs(Database):
                 end = RunOutcome(Event.INTERRUPT, ExitCode.INTERRUPTED, message)
             else:
                 end = RunOutcome(Event.REQUEUE, None, f"goes on after: {reason}")
-            # It did nothing more after its last heartbeat, however late its death was found.
+            # The attempt ended with the last heartbeat, however late the death was found.
             more = {"reason": end.reason} if end.reason else None
             self._leave(job_id, run_id, replace(end, error=reason), deaths, more, died_at=row["beat_at"])
             return self.get(job_id)
@@ -342,7 +342,7 @@ class Runs(Database):
             self._leave(job_id, run_id, RunOutcome(Event.REQUEUE, None, message, reason), deaths)
 
     def _keep_attempt(self, job_id: int, run_id: str, event: Event, error: str | None, died_at: str | None) -> None:
-        # A job that an older program has claimed has its row already, and no start of the attempt in its own.
+        # If an older program claimed the job, the attempt has its row already, and the job's own row lacks its start.
         self.connection.execute(
             "INSERT OR REPLACE INTO attempts (job_id, attempt, run_id, started_at, finished_at, outcome, error)"
             " SELECT id, attempt, run_id, coalesce(attempt_started_at, started_at, created_at), ?, ?, ?"
@@ -359,20 +359,20 @@ class Runs(Database):
         more: dict[str, Any] | None = None,
         died_at: str | None = None,
     ) -> None:
-        """The one way out of running: status, locks and attempt in the caller's transaction.
+        """Take a job out of running: status, locks and attempt, in the caller's transaction. There is no other way.
 
         ``deaths``: how often in a row its workers have died; ``more``: further columns of the job and their values;
         ``died_at``: the last heartbeat of a dead worker.
         """
         error = None if end.error is None else plain(end.error)
         if end.event in (Event.REQUEUE, Event.POSTPONE, Event.WAIT) and self.get(job_id).cancel_requested:
-            # Nothing that would run again is left of a job that the user asked to end.
+            # The user asked for a cancel: the job must not run again.
             end = replace(_CANCELLED, message="cancelled; what was done is kept")
         event, exit_code = end.event, end.exit_code
         if exit_code is None:
             more = {"phases": dump_phases(reopened(self.get(job_id).phases, also_passed=False)), **(more or {})}
         if event is not Event.WAIT and (exit_code is None or died_at is not None):
-            # The last attempt of a job that ends with it is told by the job's own row: see history.list_attempts.
+            # The job's own row describes its last attempt: see history.list_attempts.
             more = {"attempt_started_at": None, **(more or {})}
             self._keep_attempt(job_id, run_id, event, error, died_at)
         status = after(Status.RUNNING, event)

@@ -1,7 +1,7 @@
-"""Reading a state that cannot be opened where it lies: on a read-only disk, or on one without a free byte.
+"""Reading a state that cannot be opened in place: on a read-only disk, or on one without a free byte.
 
-SQLite needs to write beside a file in WAL mode even to read it (sqlite.org/wal.html, "Read-Only Databases"). A copy in
-memory, or else in the folder for temporary files, can be read everywhere.
+Even to read a file in WAL mode, SQLite needs to write next to it (sqlite.org/wal.html, "Read-Only Databases"). So it is
+copied into memory, or else into the folder for temporary files.
 """
 
 from __future__ import annotations
@@ -18,12 +18,12 @@ from kbjobs.errors import UnavailableError
 from kbjobs.store.queue import Queue
 from kbjobs.store.state import OlderDaemonError
 
-MEMORY = "/dev/shm"  # noqa: S108 — what is made in it is private and has a name of its own
+MEMORY = "/dev/shm"  # noqa: S108 — folders made in it are private and have unique names
 _UNWRITABLE = (sqlite3.SQLITE_READONLY, sqlite3.SQLITE_FULL, sqlite3.SQLITE_CANTOPEN, sqlite3.SQLITE_IOERR)
 
 
 class Snapshot(Queue):
-    """A copy of the state, to be read only: nothing that is written to it is kept."""
+    """A temporary copy of the state, for reading: writes to it are lost."""
 
     def __init__(self, path: Path) -> None:
         from tempfile import TemporaryDirectory  # a state that is read where it lies needs none
@@ -43,12 +43,15 @@ class Snapshot(Queue):
 
 
 def open_to_read(path: Path) -> Queue | None:
-    """The queue to read, if its file exists: itself, or a copy if its folder cannot be written."""
+    """Open the queue for reading; a copy of it if its folder is not writable or an older daemon serves it.
+
+    Returns None if there is no state file.
+    """
     if not path.exists():
         return None
     try:
         return Queue(path)
-    except OlderDaemonError:  # it goes on with the file as it is: only the copy gets the newer format
+    except OlderDaemonError:  # the daemon keeps the file in its format: only the copy is migrated
         return Snapshot(path)
     except UnavailableError as error:
         if not is_unwritable(error.__cause__):
@@ -57,7 +60,7 @@ def open_to_read(path: Path) -> Queue | None:
 
 
 def copy_database(path: Path, copy: Path) -> None:
-    """Copy a database: as of one moment where SQLite can read it, else as it lies there."""
+    """Copy a database: a consistent snapshot if SQLite can read it, otherwise its files."""
     try:
         address = f"file:{quote(str(path))}?mode=ro"
         with closing(sqlite3.connect(address, uri=True)) as source, closing(sqlite3.connect(copy)) as target:
@@ -70,12 +73,12 @@ def copy_database(path: Path, copy: Path) -> None:
 
 
 def find_memory() -> str | None:
-    """A folder in memory (shm_overview(7)), if there is one: that for temporary files may be on the full disk."""
+    """A folder in memory (shm_overview(7)), if there is one; the folder for temporary files may be on the full disk."""
     return MEMORY if os.access(MEMORY, os.W_OK | os.X_OK) else None
 
 
 def is_unwritable(error: BaseException | None) -> bool:
-    """Whether a database cannot be opened because its folder cannot be written."""
+    """Whether an error may mean that a database cannot be opened because its folder is not writable."""
     if isinstance(error, sqlite3.Error):
         return (getattr(error, "sqlite_errorcode", 0) & 0xFF) in _UNWRITABLE
     return isinstance(error, OSError) and error.errno in (errno.EROFS, errno.EACCES, errno.ENOSPC, errno.EDQUOT)

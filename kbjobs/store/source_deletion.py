@@ -1,7 +1,7 @@
-"""Removing a source's folder: a hidden name in one step, then what lies there.
+"""Removing a source's folder: first a rename to a hidden name, in one step; then the contents.
 
-The name says how far it has come and what stays: whoever finds the folder can go on. A link is removed, never what it
-leads to; what is mounted below the folder is not entered.
+The hidden name says what stays, so that any process that finds the folder can finish. A link is removed, never its
+target. Folders with mount points inside are refused.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from kbjobs.system.mounts import list_mount_points
 
 DELETING = ".deleting-"
 KEEPING = ".keeping-"
-# What kbjobs itself makes in a source's folder; the rest is what was copied, scraped or put there.
+# The files that kbjobs itself makes in a source's folder; all others were copied, scraped or put there.
 MADE = (
     "manifest.json",
     "manifest.part",
@@ -34,12 +34,12 @@ MADE = (
 )
 
 OnRemoved = Callable[[int], None]
-"""Told how many files are removed so far; may raise to stop."""
+"""Called with the number of files removed so far; may raise to stop."""
 
 
 @dataclass(frozen=True, slots=True)
 class Contents:
-    """What a removal takes: files, and the bytes of the disk that they free; links, which lead elsewhere."""
+    """What a removal deletes: the numbers of files and links, and the disk space freed in bytes."""
 
     files: int
     freed_bytes: int
@@ -47,7 +47,7 @@ class Contents:
 
 
 class SourceFolderDeletion:
-    """The removal of one source of the folder ``sources``."""
+    """The removal of one source in the folder ``sources``."""
 
     def __init__(self, sources: Path, source_id: str) -> None:
         self.source = SourceFolder(sources, source_id)
@@ -64,21 +64,21 @@ class SourceFolderDeletion:
 
     @property
     def keeps_files(self) -> bool:
-        """Whether the unfinished removal keeps the files that are not of kbjobs' making."""
+        """Whether the unfinished removal keeps the files that kbjobs did not make."""
         return self.hidden is not None and self.hidden.name.startswith(KEEPING)
 
     @property
     def is_there(self) -> bool:
-        """Whether there is such a source, be its manifest damaged or not."""
+        """Whether the source exists, even with a damaged manifest."""
         return os.path.lexists(self.source.manifest)
 
     def has_more_than_made(self) -> bool:
-        """Whether the folder holds anything that is not of kbjobs' making."""
+        """Whether the folder holds anything that kbjobs did not make."""
         top = self.hidden or self.source.path
         return len(_list_parts(top, keep_files=True)) < len(_list_parts(top, keep_files=False))
 
     def check(self) -> None:
-        """Raise ConflictError if something is mounted in the folder: its files would go with those of the source."""
+        """Raise ConflictError if anything is mounted in the folder, since its files would be removed, too."""
         inside = self.source.path.parent.resolve() / self.source.id
         mounted = [path for path in list_mount_points() if path.is_relative_to(inside)]
         if mounted:
@@ -88,7 +88,7 @@ class SourceFolderDeletion:
             )
 
     def begin(self, keep_files: bool) -> None:
-        """Give the folder its hidden name: from here on the source no longer exists."""
+        """Give the folder its hidden name; from then on the source no longer exists."""
         target = self._sources / ((KEEPING if keep_files else DELETING) + self.source.id)
         try:
             self.source.path.rename(target)
@@ -99,13 +99,13 @@ class SourceFolderDeletion:
             ) from error
         descriptor = os.open(self._sources, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
         try:
-            os.fsync(descriptor)  # what is noted of it must not outlive it
+            os.fsync(descriptor)  # the rename must be on disk before the deletion is recorded
         finally:
             os.close(descriptor)
         crash_point("delete.renamed")
 
     def measure(self, keep_files: bool) -> Contents:
-        """What the removal takes, or would take: of the folder under its name or its hidden one."""
+        """Count what the removal deletes, under the folder's own or hidden name."""
         top = self.hidden or self.source.path
         if top.is_symlink():
             return Contents(0, 0, 1)
@@ -120,9 +120,9 @@ class SourceFolderDeletion:
         return Contents(files, size, links)
 
     def finish(self, on_removed: OnRemoved = lambda files: None) -> None:
-        """Remove what lies under the hidden name; put back what is kept. Nothing to do if that is done.
+        """Remove the contents of the hidden folder, if there is one, and put back files to keep.
 
-        Raises KbjobsError, naming the first file that cannot be removed, once all others are.
+        If files cannot be removed, all others are removed first; then KbjobsError names the first of them.
         """
         hidden, keep_files = self.hidden, self.keeps_files
         if hidden is None:
@@ -155,7 +155,7 @@ class SourceFolderDeletion:
 
 
 class _Sweep:
-    """Removes trees, going on behind what cannot be removed; ``problem`` is the first such."""
+    """Removes trees and continues after errors; ``problem`` describes the first error."""
 
     def __init__(self, on_removed: OnRemoved) -> None:
         self.problem = ""
@@ -163,7 +163,7 @@ class _Sweep:
         self._on_removed = on_removed
 
     def remove(self, top: Path) -> None:
-        """Remove a file, a link or a folder with all that lies in it."""
+        """Remove a file, a link, or a folder with its contents."""
         try:
             if not _is_folder(top):
                 self._unlink(top.name, top, None)
@@ -177,7 +177,7 @@ class _Sweep:
                     else:
                         self._remove_folder(name, Path(path, name), descriptor)
             self._remove_folder(top.name, top, None)
-        except FileNotFoundError:  # another process finishes the same removal
+        except FileNotFoundError:  # another process is finishing the same removal
             return
 
     def _unlink(self, name: str, path: Path, descriptor: int | None) -> None:
@@ -202,7 +202,7 @@ class _Sweep:
 
 
 def list_unfinished(sources: Path) -> list[SourceFolderDeletion]:
-    """The removals that have begun and not ended."""
+    """The removals that have begun but not ended."""
     if not sources.is_dir():
         return []
     names = {
@@ -215,7 +215,7 @@ def list_unfinished(sources: Path) -> list[SourceFolderDeletion]:
 
 
 def _list_parts(top: Path, keep_files: bool) -> list[Path]:
-    """What of a source's folder is removed."""
+    """The entries of a source's folder that are removed."""
     try:
         entries = sorted(top.iterdir()) if _is_folder(top) else []
     except FileNotFoundError:  # another process has finished the same removal
@@ -224,7 +224,7 @@ def _list_parts(top: Path, keep_files: bool) -> list[Path]:
 
 
 def _walk_files(top: Path) -> Iterator[os.stat_result]:
-    """Every file and link at a place or below it; no link is followed."""
+    """Yield the status of every file and link at a path or below it, following no link."""
     if not _is_folder(top):
         yield top.lstat()
         return

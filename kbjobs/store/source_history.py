@@ -1,4 +1,4 @@
-"""The end of a source in the state, and what its ledger held."""
+"""The deletion of a source as the state records it, and the contents of its ledger."""
 
 from __future__ import annotations
 
@@ -18,19 +18,19 @@ from kbjobs.store.jobs import JOB_COLUMNS, job_from_row
 def refuse_beside_end(
     connection: sqlite3.Connection, source: str | None, key: str, ends_source: bool, job_id: int | None = None
 ) -> None:
-    """Raise ConflictError if a job would end a source that others wait for or work on, or the other way round.
+    """Raise ConflictError if a job would delete a source that other live jobs need, or needs one being deleted.
 
     Args:
-        connection: the state's.
-        source: of the job.
-        key: of the job; a job of the same key is for others to refuse.
-        ends_source: whether the job does.
+        connection: the connection to the state.
+        source: the job's source.
+        key: the job's key; a live job with the same key is ignored, since the caller refuses it as a duplicate.
+        ends_source: whether the job deletes the source.
         job_id: the job itself, if it has a row.
     """
     if source is None:
         return
-    # Beside the jobs on the source itself those that work on it too, as a map of several does. Of them there are few:
-    # to delete is rare. All others look at an index that has next to no rows.
+    # A deletion, which is rare, also looks for jobs that use the source among others, such as a map of several sources.
+    # All other jobs look only at the index of deletions, which is nearly empty.
     of_source = "(source = ?1 OR EXISTS (SELECT 1 FROM json_each(resources) WHERE value = 'source:' || ?1))"
     which = of_source if ends_source else "source = ?1 AND ends_source = 1"
     found = connection.execute(
@@ -53,9 +53,9 @@ def refuse_beside_end(
 
 
 def end_source(connection: sqlite3.Connection, source: str) -> None:
-    """Mark all jobs of a source as of one that is deleted, and forget its checkpoints and its pause.
+    """Record in all jobs of a source that it is deleted, and delete its checkpoints and its pause.
 
-    The caller has a transaction.
+    The caller holds a transaction.
     """
     connection.execute("DELETE FROM checkpoints WHERE source = ?", (source,))
     connection.execute("DELETE FROM pauses WHERE source = ?", (source,))
@@ -66,7 +66,10 @@ def end_source(connection: sqlite3.Connection, source: str) -> None:
 
 
 def end_idle_source(state: Database, source: str) -> bool:
-    """The same for a source whose deletion no job will resume; returns False if one will, or any job is live."""
+    """As :func:`end_source`, in a transaction, if no job of the source is live; returns whether it did so.
+
+    It serves sources whose deletion no job will resume.
+    """
     with transaction(state.connection):
         live = state.connection.execute(
             "SELECT 1 FROM jobs WHERE source = ? AND finished_at IS NULL", (source,)
@@ -77,26 +80,26 @@ def end_idle_source(state: Database, source: str) -> bool:
 
 
 def end_source_in_run(connection: sqlite3.Connection, job_id: int, inner: Any) -> None:
-    """End a job's source for the job that deletes it, and save the job's checkpoint. The caller holds a transaction.
+    """Apply :func:`end_source` for the job that deletes its source, and save its checkpoint, in the transaction held.
 
     Args:
-        connection: the state's.
+        connection: the connection to the state.
         job_id: the job.
-        inner: how far its running phase has come, as a JSON value.
+        inner: the progress of its running phase, as a JSON value.
     """
     job = job_from_row(connection.execute(f"SELECT {JOB_COLUMNS} FROM jobs WHERE id = ?", (job_id,)).fetchone())
-    assert job.source is not None  # noqa: S101 — of what else would it be the end
+    assert job.source is not None  # noqa: S101 — a deletion always has a source
     end_source(connection, job.source)
     checkpoints.save(connection, job.source, job.type, job_id, job.phases, inner)
 
 
 def count_contents(ledger: Path) -> tuple[int, int] | None:
-    """How many documents and vectors a ledger holds; None if it cannot be read. Nothing is written."""
-    if ledger.is_symlink():  # SQLite would write beside what it leads to
+    """The numbers of documents and vectors in a ledger; None if it cannot be read. Nothing is written."""
+    if ledger.is_symlink():  # SQLite would write next to its target
         return None
     if not ledger.exists():
         return 0, 0
-    # A log is only read where it is; without one, a reader that does not know that nobody writes would make one.
+    # A log must be read. If there is none, nobody is writing; immutable=1 keeps SQLite from creating one.
     mode = "mode=ro" if ledger.with_name(f"{ledger.name}-wal").exists() else "immutable=1"
     try:
         with closing(sqlite3.connect(f"file:{quote(str(ledger))}?{mode}", uri=True)) as connection:

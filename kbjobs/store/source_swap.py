@@ -1,7 +1,7 @@
-"""A whole source put into the place of another in one step: whoever looks sees the old one, or the new one.
+"""Replacing a whole source by another in one step: a reader sees either the old source or the new one.
 
-The new one is built under a hidden name beside, ``.installing-ID``. Where the file system cannot exchange two folders,
-the old one is renamed to ``.replaced-ID`` first; ``recover`` finishes what a kill has cut short between the two.
+The new source is built next to the old one under the hidden name ``.installing-ID``. If the file system cannot exchange
+two folders, the old source is renamed to ``.replaced-ID`` first; ``recover`` repairs a kill between the two renames.
 """
 
 from __future__ import annotations
@@ -39,9 +39,9 @@ class SourceSwap:
         return self._live.under(self._new)
 
     def recover(self) -> None:
-        """Finish what a kill has cut short: an old source goes back where no new one has taken its place."""
+        """Recover from a kill: an old source that no new one has replaced is put back; leftovers are removed."""
         if self._old.exists() and self._live.path.exists() and not os.path.lexists(self._live.manifest):
-            self._live.lock.unlink(missing_ok=True)  # made by whoever has taken it
+            self._live.lock.unlink(missing_ok=True)  # a process that took the lock created it
             self._live.path.rmdir()
         with _removing(self._old):
             self._swap.recover()
@@ -49,16 +49,16 @@ class SourceSwap:
             remove_tree(self._new)
 
     def begin(self) -> SourceFolder:
-        """An empty folder to build the new source in."""
+        """Create an empty folder to build the new source in."""
         self.recover()
         self._new.mkdir(mode=0o700, parents=True)
         return self.folder
 
     def publish(self) -> None:
-        """Put what was built into the place of the source, and remove what was there."""
-        os.sync()  # once: after each of many files it would take minutes
+        """Put the new source in place of the old one, and remove the old one."""
+        os.sync()  # once, because a sync after each file would take minutes
         if self._live.lock.exists():
-            # Who holds the lock of the old one holds that of the new one: it is the same file.
+            # The lock is the same file in both, so its holder keeps it across the swap.
             self._new.joinpath(self._live.lock.name).unlink(missing_ok=True)
             os.link(self._live.lock, self._new / self._live.lock.name)
         crash_point("install.before_rename")
@@ -72,7 +72,7 @@ class SourceSwap:
 
 
 def list_interrupted_swaps(sources: Path) -> list[SourceFolder]:
-    """The sources whose replacement was cut short, or is at work."""
+    """The sources whose replacement was interrupted or is under way."""
     if not sources.is_dir():
         return []
     names = {
@@ -82,7 +82,7 @@ def list_interrupted_swaps(sources: Path) -> list[SourceFolder]:
 
 
 def link_files(live: SourceFolder, new: SourceFolder) -> None:
-    """Give the files of a source a second name in the folder of its successor; what the program makes is left out."""
+    """Hard-link the files of a source into the folder of its successor, without the files that kbjobs makes."""
     made = {live.ledger.name, live.manifest.name, live.lock.name, live.words.name, live.vectors.name}
 
     def leave_out(folder: str, names: list[str]) -> set[str]:

@@ -1,7 +1,7 @@
-"""Sources: a folder each under ``sources/`` in the home, with a manifest and a ledger.
+"""Sources: each has a folder under ``sources/`` in the home, with a manifest and a ledger.
 
-A manifest holds the paths that lie in the home relative to it, so that a home can be moved, or a backup of it be
-restored elsewhere; the program sees them absolute, in the home in force.
+A manifest stores paths inside the home relative to it, so that a home can be moved, or its backup restored elsewhere.
+In the program they are absolute, below the current home.
 """
 
 from __future__ import annotations
@@ -19,20 +19,20 @@ from kbjobs.errors import KbjobsError, NotFoundError, UnavailableError, UsageErr
 from kbjobs.system.files import write_text
 
 SOURCE_ID = re.compile(r"[a-z0-9](?:[a-z0-9._-]{0,61}[a-z0-9])?")
-# Device names of Windows (Microsoft, "Naming Files, Paths, and Namespaces"): a home must be copyable.
+# Device names of Windows (Microsoft, "Naming Files, Paths, and Namespaces"): a home must be copyable to it.
 RESERVED = frozenset({"con", "prn", "aux", "nul"} | {f"{n}{i}" for n in ("com", "lpt") for i in range(1, 10)})
 MAX_MANIFEST_BYTES = 4 * 1024 * 1024
 
 MAX_REMOVED = 0.20
-"""Share of a source that a run may remove unasked: an unmounted disk, or a site that moves, looks like more."""
+"""The share of a source that a run may remove unasked; a larger share may mean an unmounted disk or a moved site."""
 
 
 @dataclass(frozen=True, slots=True)
 class Source:
     """A registered source: where its files are (absolute paths) and how its pages are named.
 
-    ``tags`` are the user's own; ``suggested_tags`` is what suggest_tags has written, None if it never ran;
-    ``rejected_tags`` are not to be suggested again.
+    ``tags`` are the user's own; ``suggested_tags`` is the result of suggest_tags, None if it never ran;
+    ``rejected_tags`` must not be suggested again.
     """
 
     id: str
@@ -52,7 +52,7 @@ def is_source_id(name: str) -> bool:
 
 
 def check_source_id(source_id: str) -> str:
-    """Return the id, or raise UsageError saying what an id may look like."""
+    """Return the id if it is valid; otherwise raise UsageError with the rules for ids."""
     if not isinstance(source_id, str) or not SOURCE_ID.fullmatch(source_id):
         raise UsageError(
             f"{source_id!r} is not a valid source id",
@@ -64,7 +64,7 @@ def check_source_id(source_id: str) -> str:
 
 
 class SourceFolder:
-    """The paths of one source in the home, whose folder ``sources`` is given."""
+    """The paths of one source in the folder ``sources`` of a home."""
 
     def __init__(self, sources: Path, source_id: str) -> None:
         self.id = check_source_id(source_id)
@@ -72,14 +72,14 @@ class SourceFolder:
         self._home = sources.parent
 
     def under(self, path: Path) -> SourceFolder:
-        """The same source if its folder has another name; only to be read."""
+        """The same source in a folder with another name; for reading only."""
         moved = SourceFolder(self.path.parent, self.id)
         moved.path = path
         return moved
 
     @property
     def manifest(self) -> Path:
-        """What the user told us of the source (JSON)."""
+        """The source's settings (JSON)."""
         return self.path / "manifest.json"
 
     @property
@@ -89,7 +89,7 @@ class SourceFolder:
 
     @property
     def lock(self) -> Path:
-        """Held by whoever changes ledger or vectors."""
+        """The lock that a process holds while it changes ledger or vectors."""
         return self.path / ".lock"
 
     @property
@@ -99,12 +99,12 @@ class SourceFolder:
 
     @property
     def batches(self) -> Path:
-        """What goes to an API in batches, and what comes back, while it is under way."""
+        """The files of open batches: those sent to an API, and its results."""
         return self.path / "batches"
 
     @property
     def words(self) -> Path:
-        """The words by which it is searched until it has an index (SQLite)."""
+        """The words for searching the source until it has an index (SQLite)."""
         return self.path / "words.db"
 
     @property
@@ -119,11 +119,11 @@ class SourceFolder:
 
     @property
     def assets(self) -> Path:
-        """What the copied files show: pictures and styles."""
+        """The pictures and styles of the copied files."""
         return self.path / "assets"
 
     def read(self) -> Source:
-        """The manifest; raises NotFoundError, or UnavailableError if it is damaged."""
+        """Read the manifest; raises NotFoundError, or UnavailableError if it is damaged."""
         values = self._load()
         suggested = values.get("suggested_tags")
         return Source(
@@ -139,7 +139,7 @@ class SourceFolder:
         )
 
     def write(self, source: Source) -> None:
-        """Write the manifest whole or not at all. What somebody else has put into it stays."""
+        """Write the manifest, completely or not at all. Unknown keys in it are kept."""
         is_new = not self.path.exists()
         self.path.mkdir(mode=0o700, parents=True, exist_ok=True)
         values = {**asdict(source), "paths": list(source.paths)}
@@ -155,28 +155,28 @@ class SourceFolder:
             raise
 
     def fill(self, values: dict[str, str]) -> None:
-        """Set what the manifest does not say yet; all else stays as it stands there now."""
+        """Set values that the manifest does not have yet; all others stay."""
         present = self._load()
         missing = {name: value for name, value in values.items() if value and not present.get(name)}
         if missing:
             self._save({**present, **missing})
 
     def read_scrape(self) -> dict[str, Any]:
-        """How the source was scraped last: parameters of scrape; nothing if it never was."""
+        """The parameters of the source's last scrape; empty if it was never scraped."""
         options = self._load().get("scrape") if self.manifest.exists() else None
         return options if isinstance(options, dict) else {}
 
     def write_scrape(self, options: dict[str, Any]) -> None:
-        """Remember how the source is scraped; all else stays as it stands in the manifest now."""
+        """Set the scrape parameters in the manifest; all other values stay."""
         self._save({**self._load(), "scrape": options})
 
     def read_pack(self) -> dict[str, Any]:
-        """Which pack the source was installed from; nothing if it was not."""
+        """The pack that the source was installed from; empty if there is none."""
         pack = self._load().get("pack")
         return pack if isinstance(pack, dict) else {}
 
     def find_missing(self) -> list[str]:
-        """Its folders and files that are not there; those that a pack has left out do not count.
+        """The source's paths that do not exist, except for those that its pack left out.
 
         Raises NotFoundError, UnavailableError as :meth:`read`.
         """
@@ -188,15 +188,15 @@ class SourceFolder:
         ]
 
     def write_pack(self, pack: dict[str, Any]) -> None:
-        """Remember which pack the source was installed from; all else stays as it stands in the manifest now."""
+        """Set the source's pack in the manifest; all other values stay."""
         self._save({**self._load(), "pack": pack})
 
     def write_suggested_tags(self, suggestions: dict[str, Any]) -> None:
-        """Set the manifest's ``suggested_tags``; all else stays as it stands there now."""
+        """Set ``suggested_tags`` in the manifest; all other values stay."""
         self._save({**self._load(), "suggested_tags": suggestions})
 
     def write_decided_tags(self, source: Source) -> None:
-        """Set the user's own tags, those that he has rejected, and what is left of the suggestions, all at once."""
+        """Set the user's own tags, the rejected ones and the remaining suggestions in one write."""
         values = self._load()
         values |= {"tags": list(source.tags), "rejected_tags": list(source.rejected_tags)}
         if source.suggested_tags is not None:
@@ -204,7 +204,7 @@ class SourceFolder:
         self._save({name: value for name, value in values.items() if value or name not in ("tags", "rejected_tags")})
 
     def update_manifest(self) -> None:
-        """Write the manifest of an older version as this one does; one that is as it should be is not written.
+        """Rewrite the manifest of an older version with portable paths; an up-to-date one is not written.
 
         The caller holds the source's lock.
         """
@@ -239,7 +239,7 @@ class SourceFolder:
         return value
 
     def _paths(self, values: dict[str, Any]) -> list[str]:
-        """The manifest's paths, absolute, in the home in force."""
+        """The manifest's paths as absolute paths in the current home."""
         paths = values.get("paths")
         if not isinstance(paths, list) or not paths:
             raise self._damaged("it has no list of paths")
@@ -253,13 +253,13 @@ class SourceFolder:
             return str(self._home / path)
         if self._portable(path) != path:
             return path
-        # Version 0.1.0 wrote them absolute: of copied pages that came here with the home, it names the old place.
+        # Version 0.1.0 wrote absolute paths: after a move of the home, paths of copied pages name the old place.
         _, marker, below = f"{path}/".rpartition(f"/sources/{self.id}/pages/")
         here = str(self.pages / below)
         return here if marker and os.access(here, os.F_OK) else path
 
     def _portable(self, path: str) -> str:
-        """The path relative to the home if it lies in it, else as it is."""
+        """The path relative to the home if it is inside, otherwise unchanged."""
         for home in (self._home, self._home.resolve()):
             if Path(path).is_relative_to(home):
                 return str(Path(path).relative_to(home))
@@ -279,15 +279,15 @@ class SourceFolder:
             write_text(
                 self.manifest, json.dumps(values, indent=2) + "\n", unfinished=self.manifest.with_suffix(".part")
             )
-        except OSError as error:  # a full disk: a write does not name its file
+        except OSError as error:  # such as a full disk: the error of a write does not name the file
             raise OSError(error.errno, error.strerror, str(self.manifest)) from error
 
 
 def list_sources(sources: Path, on_damaged: Callable[[str, KbjobsError], None] | None = None) -> list[Source]:
-    """All registered sources by id. A folder without manifest, or with an invalid name, is not one.
+    """All registered sources by id. A folder without a manifest, or with an invalid name, is not a source.
 
-    One whose manifest cannot be used is left out, and ``on_damaged`` told its id and why; without
-    ``on_damaged`` it raises UnavailableError.
+    A source with an unusable manifest is left out, and ``on_damaged`` is called with its id and the error; without
+    ``on_damaged``, UnavailableError is raised.
     """
     found = []
     for source_id in list_source_ids(sources):
@@ -303,7 +303,7 @@ def list_sources(sources: Path, on_damaged: Callable[[str, KbjobsError], None] |
 
 
 def list_source_ids(sources: Path) -> list[str]:
-    """The ids of all registered sources, also of those whose manifest is damaged."""
+    """The ids of all registered sources, including those with a damaged manifest."""
     if not sources.is_dir():
         return []
     return sorted(
@@ -322,7 +322,7 @@ def _is_safe_path(path: object) -> bool:
         return False
     try:
         os.fsencode(path)
-    except UnicodeEncodeError:  # half a character, which no file system has
+    except UnicodeEncodeError:  # a lone surrogate, which no file name can hold
         return False
     return path.startswith("/") or ".." not in Path(path).parts
 

@@ -12,27 +12,27 @@ from kbjobs.store.connection import connect
 
 STATE_VERSION = 5
 LOG_PAGES = 4_000
-"""Pages of the write-ahead log after which it is written into the file: 8 MB. A job writes ten, mostly the same."""
+"""Pages of the write-ahead log after which it is copied into the file: 8 MB. A job writes ten, mostly the same."""
 
 
 def open_state(path: Path) -> sqlite3.Connection:
-    """The state, made or migrated where needed. Raises UnavailableError: see :func:`connect`."""
+    """Open the state, creating or migrating it if needed. Raises UnavailableError: see :func:`connect`."""
     connection = connect(path, STATE_VERSION, _migrate)
     connection.execute(f"PRAGMA wal_autocheckpoint = {LOG_PAGES}")
     return connection
 
 
 def set_durability(connection: sqlite3.Connection, level: str) -> None:
-    """Set what writes outlive from now on: ``FULL`` also the loss of power, ``NORMAL`` only the end of the process.
+    """Set what later writes survive: at ``FULL`` also a power cut, at ``NORMAL`` only the end of the process.
 
-    What is written at ``NORMAL`` is synced with the next write at ``FULL``, whoever makes it.
+    Writes at ``NORMAL`` are synced with the next write at ``FULL``, by any process.
     """
-    # Not with execute(): such a pragma works while it is prepared (sqlite.org/pragma.html), and there it is only once.
+    # This pragma acts when it is prepared (sqlite.org/pragma.html), and execute() caches prepared statements.
     connection.executescript(f"PRAGMA synchronous = {level}")
 
 
 class OlderDaemonError(UnavailableError):
-    """The state has an older format, and a daemon serves it that does not know the newer one."""
+    """The state has an older format, and a running daemon does not know the newer one."""
 
 
 def _migrate(connection: sqlite3.Connection) -> None:
@@ -44,7 +44,7 @@ def _migrate(connection: sqlite3.Connection) -> None:
 
 
 def _refuse_under_daemon(connection: sqlite3.Connection, path: Path) -> None:
-    """Raise OlderDaemonError if another process serves this state as its daemon, by its record and its lock."""
+    """Raise OlderDaemonError if record and lock show that another process serves this state as its daemon."""
     from kbjobs.store.locks import is_held_by, is_locked
 
     lock = Home(path.parent).daemon_lock

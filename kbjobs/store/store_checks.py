@@ -1,4 +1,4 @@
-"""Whether the files of the store are whole: checks that kbjobs doctor shows."""
+"""Checks of the store's files, for kbjobs doctor."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from kbjobs.system.findings import Finding
 
 
 def check_databases(home: Home) -> Iterator[Finding]:
-    """Whether the SQLite files are whole."""
+    """Check whether the SQLite files are intact."""
     paths = [home.state_file] + [home.sources / name / "source.db" for name in list_source_ids(home.sources)]
     existing = [path for path in paths if path.exists()]
     damaged = False
@@ -29,7 +29,7 @@ def check_databases(home: Home) -> Iterator[Finding]:
 
 
 def check_sources(home: Home) -> Iterator[Finding]:
-    """Whether the manifests can be read, and the files that they name are there."""
+    """Check whether the manifests are readable and the files that they name exist."""
     damaged: dict[str, KbjobsError] = {}
     sources = list_sources(home.sources, damaged.__setitem__)
     for error in damaged.values():
@@ -43,7 +43,7 @@ def check_sources(home: Home) -> Iterator[Finding]:
 
 
 def check_pauses(home: Home) -> Iterator[Finding]:
-    """What is paused."""
+    """Report what is paused."""
     queue = open_to_read(home.state_file)
     if queue is None:
         return

@@ -1,4 +1,4 @@
-"""What tags are suggested from: the kept documents of a ledger, their vectors and their texts."""
+"""The data behind tag suggestions: the kept documents of a ledger, their vectors and their texts."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 from kbjobs.store.ledger import KEPT, PAGE, Ledger
 
-TEXT_CHARACTERS = 10_000  # read of one document
+TEXT_CHARACTERS = 10_000  # most characters read of one document
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,7 +24,7 @@ class TaggedDocument:
 
 
 def content_state(ledger: Ledger) -> str:
-    """A hash over the ids and contents of the kept documents: equal as long as these are."""
+    """A hash of the ids and contents of the kept documents."""
     digest = hashlib.sha256()
     for row in ledger.connection.execute(
         "SELECT doc_id, content_hash FROM documents WHERE filtered = 0 ORDER BY doc_id"
@@ -34,7 +34,7 @@ def content_state(ledger: Ledger) -> str:
 
 
 def kept_documents(ledger: Ledger) -> list[TaggedDocument]:
-    """The documents that are not filtered, by id. An id is a hash: the first ones are a random sample."""
+    """The documents that are not filtered, in order of id. Ids are hashes, so the first ones are a random sample."""
     rows = ledger.connection.execute(
         "SELECT d.doc_id, d.path, d.url, d.title, coalesce(m.snippet, ''), d.word_count FROM documents d"
         " LEFT JOIN metadata m ON m.doc_id = d.doc_id WHERE d.filtered = 0 ORDER BY d.doc_id"
@@ -43,7 +43,7 @@ def kept_documents(ledger: Ledger) -> list[TaggedDocument]:
 
 
 def passage_vectors(ledger: Ledger, model: int, profile: int) -> Iterator[tuple[str, bytes]]:
-    """Pairs of a document's id and the vector (float32) of one of its passages, those of a document together.
+    """Pairs of document id and the vector (float32) of one of its passages, grouped by document.
 
     Args:
         ledger: the source's ledger.
@@ -59,7 +59,7 @@ def passage_vectors(ledger: Ledger, model: int, profile: int) -> Iterator[tuple[
 
 
 def document_texts(ledger: Ledger, doc_ids: Sequence[str]) -> Iterator[tuple[str, str]]:
-    """Pairs of doc_id and text: title and passages if it was cut for some model, else title, headings, snippet."""
+    """Pairs of doc_id and text: title and passages if the document is cut, otherwise title, headings and snippet."""
     execute = ledger.connection.execute
     for start in range(0, len(doc_ids), PAGE):
         page = doc_ids[start : start + PAGE]

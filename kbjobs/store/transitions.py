@@ -6,7 +6,7 @@ from enum import StrEnum
 
 
 class Status(StrEnum):
-    """Where a job stands."""
+    """The status of a job."""
 
     PENDING = "pending"
     RUNNING = "running"
@@ -22,15 +22,15 @@ class Event(StrEnum):
     CLAIM = "claim"
     COMPLETE = "complete"
     FAIL = "fail"
-    CANCEL = "cancel"  # a pending job, at once; a running one, when its worker has stopped
+    CANCEL = "cancel"  # a pending job at once, a running one when its worker has stopped
     REQUEUE = "requeue"  # after a crash, or when the daemon stops
     INTERRUPT = "interrupt"  # its worker died too often without progress
     EXPIRE = "expire"  # a time limit was reached
-    POSTPONE = "postpone"  # a transient error: it is tried again by itself, later
-    WAIT = "wait"  # it has nothing to do but to wait, and goes on by itself, later
-    RESUME = "resume"  # the user's request to go on from what is saved
+    POSTPONE = "postpone"  # after a transient error; it is tried again by itself later
+    WAIT = "wait"  # it can do nothing but wait, and continues by itself later
+    RESUME = "resume"  # the user's request to continue from the checkpoint
     RETRY = "retry"  # the user's request to run it again from the start
-    DISCARD = "discard"  # the user's request not to go on with it
+    DISCARD = "discard"  # the user's request not to resume it
 
 
 LIVE = frozenset({Status.PENDING, Status.RUNNING})
@@ -67,11 +67,11 @@ def before(event: Event) -> tuple[Status, ...]:
 
 
 class InvalidTransition(Exception):
-    """The event cannot happen to a job of that status."""
+    """The event cannot happen to a job with that status."""
 
 
 def after(status: Status, event: Event) -> Status:
-    """The status that follows; raises InvalidTransition where the event cannot happen."""
+    """The status after an event; raises InvalidTransition if the event cannot happen."""
     try:
         return TRANSITIONS[status, event]
     except KeyError:

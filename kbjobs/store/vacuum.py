@@ -11,12 +11,12 @@ from kbjobs.errors import UnavailableError
 from kbjobs.store.connection import explain
 from kbjobs.store.database import Database
 
-WORTH_FREEING = 0.1  # share of a file that must be unused before a job writes it anew, unasked
+WORTH_FREEING = 0.1  # share of a file that must be unused before a job rewrites it unasked
 MARGIN_BYTES = 16 * 1024 * 1024
 
 
 def free_space(file: Database) -> int:
-    """As :func:`vacuum`, if it is worth the time; 0 if too little is unused, or free on the disk."""
+    """As :func:`vacuum`, if it is worth the time; returns 0 if too little is unused, or the disk has no room."""
     try:
         return vacuum(file, WORTH_FREEING)
     except UnavailableError:
@@ -24,17 +24,17 @@ def free_space(file: Database) -> int:
 
 
 def vacuum(file: Database, min_share: float = 0.0) -> int:
-    """Give a file's unused space back to the disk; returns how many bytes.
+    """Give a file's unused space back to the disk; returns the number of bytes.
 
-    SQLite can only write the file again: what is left is copied once into a temporary file and once into the log, so
-    this much must be free for a while, and it takes about a second for each 100 MB left. A kill leaves the file as it
-    was. Nothing is done if no more than the share ``min_share`` of the file is unused.
+    SQLite must rewrite the file: it copies the used part once into a temporary file and once into the log. That much
+    space must be free meanwhile, and it takes about a second per 100 MB. A kill leaves the file unchanged. Nothing is
+    done if less than the share ``min_share`` of the file is unused.
 
-    Raises UnavailableError if the disk has no room for it, or fills up: the file is then as it was.
+    Raises UnavailableError if the disk has no room for it, or fills up; the file is unchanged then.
     """
     connection, path = file.connection, file.path
     try:
-        # So that the file is as large as its content says.
+        # Empty the log first, so that the file has its true size.
         connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
         page, pages, unused = (
             int(connection.execute(f"PRAGMA {name}").fetchone()[0])
@@ -44,7 +44,7 @@ def vacuum(file: Database, min_share: float = 0.0) -> int:
         if unused and unused >= min_share * pages:
             _check_room(path, (pages - unused) * page)
             connection.execute("VACUUM")
-        # Without this the file keeps its size until the log is next emptied.
+        # Otherwise the file keeps its size until the log is next emptied.
         connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
     except (OSError, sqlite3.Error) as error:
         raise explain(error, path) from error
@@ -52,13 +52,13 @@ def vacuum(file: Database, min_share: float = 0.0) -> int:
 
 
 def temporary_folder() -> Path:
-    """Where SQLite writes temporary files (sqlite.org/tempfiles.html, 5)."""
+    """The folder for SQLite's temporary files (sqlite.org/tempfiles.html, 5)."""
     places = [os.environ.get("SQLITE_TMPDIR"), os.environ.get("TMPDIR"), "/var/tmp", "/usr/tmp", "/tmp"]  # noqa: S108
     return next((Path(name) for name in places if name and os.access(name, os.W_OK | os.X_OK)), Path())
 
 
 def _check_room(path: Path, content: int) -> None:
-    """Raise UnavailableError if the copies of so many bytes find no room."""
+    """Raise UnavailableError if there is no room for the copies of ``content`` bytes."""
     temporary = temporary_folder()
     is_one_disk = temporary.stat().st_dev == path.parent.stat().st_dev
     for folder in {path.parent, temporary}:

@@ -1,4 +1,4 @@
-"""Forgetting vectors in a ledger, in steps."""
+"""Deleting vectors from a ledger, in steps."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ BATCH = 2_000  # vectors deleted and committed together: 12 MB of the log at 153
 
 
 def mark_cleared(ledger: Ledger, model: int) -> None:
-    """Note that the model's collection is gone on purpose, until it is built again."""
+    """Record that the model's collection was removed on purpose, until it is built again."""
     with transaction(ledger.connection):
         ledger.connection.execute("UPDATE models SET cleared = 1, churn = 0 WHERE id = ?", (model,))
 

@@ -1,4 +1,4 @@
-"""Why jobs wait, as far as other jobs are the reason."""
+"""Which jobs wait for other jobs."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from kbjobs.store.queue import Queue
 
 @dataclass(frozen=True, slots=True)
 class Blocker:
-    """The job that another waits for: its id, the name of what both need, and whether it runs already."""
+    """The job that another waits for: its id, the resource that both need, and whether it runs."""
 
     job_id: int
     resource: str
@@ -19,7 +19,7 @@ class Blocker:
 
 
 def find_blockers(queue: Queue) -> dict[int, Blocker]:
-    """For each waiting job that has one, the job that holds what it needs, or stands before it and needs the same."""
+    """For each blocked pending job, the job that holds a resource it needs, or is ahead of it and needs the same."""
     rows = queue.connection.execute("SELECT resource, job_id FROM locks")
     taken = {row["resource"]: Blocker(row["job_id"], row["resource"], True) for row in rows}
     blockers: dict[int, Blocker] = {}
@@ -31,7 +31,7 @@ def find_blockers(queue: Queue) -> dict[int, Blocker]:
         blocker = next((taken[name] for name in wanted if name in taken), None)
         if blocker is not None:
             blockers[row["id"]] = blocker
-        if row["not_before"] is None or row["not_before"] <= now:  # one that is not due lets others pass
+        if row["not_before"] is None or row["not_before"] <= now:  # a job that is not due lets others pass
             for name in wanted:
                 taken.setdefault(name, Blocker(row["id"], name, False))
     return blockers

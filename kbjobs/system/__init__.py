@@ -1,1 +1,1 @@
-"""What kbjobs asks of the operating system: child processes, files that last."""
+"""The interface to the operating system: child processes, durable files, mounts."""

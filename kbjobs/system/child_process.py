@@ -1,13 +1,13 @@
-"""Child processes: where foreign bytes are parsed and native libraries work, for a process that must go on living.
+"""Child processes that parse foreign bytes and run native libraries, so that the parent survives their crashes.
 
-All are started, asked and ended here. A child is a Python of its own:
+All child processes are started, called and ended here. A child is a separate Python:
 
 - started with ``-P`` and the search path of its parent: the code of this version, and nothing from the current folder;
-- with few variables of the environment: no secret is in a process that reads what strangers wrote;
-- with a limit of memory, and one of processor time for each answer, which holds where nobody waits any more;
-- killed by the kernel when its parent ends, however that ends.
+- with few environment variables, so that a process that reads strangers' texts has no secrets;
+- with a limit of memory, and of processor time for each answer, which holds even if nobody waits for it;
+- killed by the kernel when its parent ends in any way.
 
-Requests and answers are frames: eight bytes that tell the length, then a pickle.
+Requests and answers are frames: eight bytes with the length, then a pickle.
 """
 
 from __future__ import annotations
@@ -34,13 +34,13 @@ MEMORY_LIMIT = 3 * 2**30
 """Most memory of a child that reads documents, in bytes."""
 
 WAITING = 4
-"""How many times the processor time that an answer may take its parent waits for it: the machine may be busy."""
+"""The parent waits this many times the processor time of an answer, because the machine may be busy."""
 
 WALL_MARGIN = 30.0
-"""Seconds that its parent waits beyond that, for a disk or for a child that starts."""
+"""Additional seconds that the parent waits, for a disk or for the start of a child."""
 
 LOOK = 0.1
-"""Seconds between two looks whether the answer is still wanted."""
+"""Seconds between two checks whether the answer is still wanted."""
 
 _PIPE_SIZE = 2**20
 _VARIABLES = (
@@ -48,11 +48,11 @@ _VARIABLES = (
     "XDG_CACHE_HOME", "MALLOC_ARENA_MAX", "PYTHONDONTWRITEBYTECODE", "PYTHONPYCACHEPREFIX",
     "KBJOBS_CRASH_AT", "KBJOBS_HOME", "KBJOBS_RUN_ID",
 )  # fmt: skip
-"""What a child is given of its parent's environment."""
+"""The environment variables that a child gets from its parent."""
 
 
 class ChildLost(Exception):
-    """The child has ended, or was ended, before it gave its answer. ``is_late``: it took more time than it may."""
+    """The child ended, or was ended, before it gave its answer. ``is_late``: it exceeded its time limit."""
 
     def __init__(self, reason: str, *, is_late: bool = False) -> None:
         super().__init__(reason)
@@ -61,7 +61,7 @@ class ChildLost(Exception):
 
 
 class ChildError(Exception):
-    """What was asked for has failed in the child, which lives on. ``kind`` is the name of the exception there."""
+    """A call failed in the child, which is still alive. ``kind`` is the name of the exception there."""
 
     def __init__(self, kind: str, message: str) -> None:
         super().__init__(f"{kind}: {message}" if message else kind)
@@ -70,10 +70,10 @@ class ChildError(Exception):
 
 @dataclass(frozen=True, slots=True)
 class ChildLimits:
-    """How long an answer may take.
+    """The limits of an answer.
 
-    ``seconds`` of processor time, None for as long as it takes; ``wait`` are the seconds that its parent waits, which
-    follow from them. ``check`` is called now and then meanwhile; what it raises ends the child.
+    ``seconds``: processor time, None for no limit; ``wait``: the seconds that the parent waits, by default derived from
+    ``seconds``. ``check`` is called from time to time meanwhile; if it raises, the child is ended.
     """
 
     seconds: float | None = None
@@ -82,7 +82,7 @@ class ChildLimits:
 
     @property
     def wall_seconds(self) -> float:
-        """Seconds that the parent waits for each answer."""
+        """The seconds that the parent waits for each answer."""
         if self.wait is not None:
             return self.wait
         return float("inf") if self.seconds is None else WAITING * self.seconds + WALL_MARGIN
@@ -93,11 +93,11 @@ UNLIMITED = ChildLimits()
 
 @dataclass(frozen=True, slots=True)
 class ChildProgram:
-    """What a child is: a class, made there with what is given, whose methods are then asked for.
+    """What a child runs: a class that is instantiated there, and whose methods are then called.
 
-    ``service`` is its module and name as ``package.module:Class``; ``memory`` the most memory in bytes, None for no
-    limit; ``variables`` are added to its environment; ``is_heard`` says that what it writes to its standard error is
-    the parent's.
+    ``service`` is the class as ``package.module:Class``, ``given`` its arguments; ``memory`` is the most memory in
+    bytes, None for no limit; ``variables`` are added to the environment; ``is_heard``: the child shares the parent's
+    standard error.
     """
 
     service: str
@@ -108,11 +108,11 @@ class ChildProgram:
 
 
 class ChildProcess:
-    """A child that is started when it is first asked, and anew when it is gone. One request at a time.
+    """A child that is started at the first request, and restarted if it has ended. It handles one request at a time.
 
     Args:
-        program: what it is.
-        name: what it is called where its end is told: "its reader".
+        program: the program of the child.
+        name: its name in messages, such as "its reader".
     """
 
     def __init__(self, program: ChildProgram, name: str) -> None:
@@ -121,40 +121,40 @@ class ChildProcess:
         self._turn = threading.RLock()
         self._buffer = bytearray()
         self._is_stopped = False
-        self._streaming: object | None = None  # stands for a stream that has not come to its end
+        self._streaming: object | None = None  # identifies the stream that has not ended yet, if any
 
     @property
     def pid(self) -> int | None:
-        """The id of the process, None where there is none now."""
+        """The id of the process, None if there is none now."""
         return self._process.pid if self._process else None
 
     def start(self) -> None:
-        """Start it already, while there is nothing to ask for. Raises OSError."""
+        """Start it before the first request. Raises OSError."""
         with self._turn:
             if self._process is None and not self._is_stopped:
                 self._process = _start(self._program)
                 self._buffer = bytearray()
 
     def ask(self, method: str, *given: object, limits: ChildLimits = UNLIMITED) -> Any:
-        """What a method of the service returns for what it is given.
+        """Call a method of the service and return its result.
 
-        Raises ChildLost where the child ended or took too long, ChildError where the method has failed.
+        Raises ChildLost if the child ended or took too long, ChildError if the method failed.
         """
         with self._turn:
             try:
                 self._request(method, given, limits, is_stream=False)
                 state, answer = self._receive(limits)
             except BaseException:
-                self._reap()  # it may be busy with what nobody waits for any more
+                self._reap()  # it may still be working on a request that nobody waits for
                 raise
         if state == FAILURE:
             raise ChildError(*answer)
         return answer
 
     def stream(self, method: str, *given: object, limits: ChildLimits = UNLIMITED) -> Iterator[Any]:
-        """What a method of the service yields; the limits hold for each of it. Otherwise as :meth:`ask`.
+        """Call a generator method of the service and yield its results; the limits apply to each. See :meth:`ask`.
 
-        A request that comes before its end ends it with ChildLost.
+        Another request before the stream's end makes the stream raise ChildLost.
         """
         with self._turn:
             try:
@@ -181,7 +181,7 @@ class ChildProcess:
             yield answer
 
     def stop(self) -> None:
-        """End it for good, whatever it does and whoever waits for it."""
+        """End it for good, even in the middle of a request."""
         self._is_stopped = True
         self.end()
 
@@ -189,7 +189,7 @@ class ChildProcess:
         """End it; the next request starts another."""
         process = self._process
         if process is not None:
-            process.kill()  # whoever waits for an answer lets go of it
+            process.kill()  # a thread that waits for an answer then releases it
             with self._turn:
                 if process is self._process:
                     self._reap()
@@ -213,11 +213,11 @@ class ChildProcess:
                 state, answer = pickle.loads(frame)  # noqa: S301 — from our own process
             except (pickle.UnpicklingError, EOFError, ValueError, LookupError) as error:
                 raise ChildLost(f"{self._name} answered nonsense") from error
-        del self._buffer[:end]  # moves no bytes: a bytearray drops its beginning by a pointer
+        del self._buffer[:end]  # moves no bytes: a bytearray drops its start by moving a pointer
         return self._receive(limits) if state == BEAT else (state, answer)
 
     def _exchange(self, request: bytes, wanted: int, limits: ChildLimits) -> None:
-        """Send the request, then wait until so many bytes of the answer have come."""
+        """Send the request, then wait until ``wanted`` bytes of the answer have arrived."""
         process = self._process
         if process is None or process.stdin is None or process.stdout is None:
             raise ChildLost(f"{self._name} was stopped")
@@ -244,7 +244,7 @@ class ChildProcess:
                 self._buffer += piece
 
     def _is_ready(self, poll: select.poll, deadline: float, limits: ChildLimits) -> bool:
-        """Wait a moment for the pipe. Raises ChildLost if the child was stopped, and what the caller's check raises."""
+        """Wait a moment for the pipe. Raises ChildLost if the child was stopped, and errors of the caller's check."""
         if self._is_stopped:
             raise ChildLost(f"{self._name} was stopped")
         if limits.check is not None:
@@ -257,7 +257,7 @@ class ChildProcess:
         if process is None or self._is_stopped:
             return ChildLost(f"{self._name} was stopped")
         with contextlib.suppress(subprocess.TimeoutExpired):
-            process.wait(5)  # its pipes are closed a moment before it can be waited for
+            process.wait(5)  # its pipes close a moment before it can be reaped
         process.kill()
         code = process.wait()
         if -code == signal.SIGPROF:
@@ -282,9 +282,9 @@ class ChildProcess:
 
 
 class _Starter:
-    """Starts all children of this process, in a thread that lasts as long as it does.
+    """Starts all children of this process in a thread that lives as long as the process.
 
-    The kernel sends the signal of the parent's death when the thread ends that made the child.
+    The kernel sends the parent-death signal when the thread that created the child ends.
     """
 
     def __init__(self) -> None:
@@ -293,7 +293,7 @@ class _Starter:
         threading.Thread(target=self._work, name="children", daemon=True).start()
 
     def run(self, start: Callable[[], subprocess.Popen[bytes]]) -> subprocess.Popen[bytes]:
-        """What ``start`` returns or raises."""
+        """Call ``start`` in the thread; returns its result or raises its error."""
         started: Future[subprocess.Popen[bytes]] = Future()
         self._wanted.put((start, started))
         return started.result()
@@ -303,7 +303,7 @@ class _Starter:
             start, started = self._wanted.get()
             try:
                 started.set_result(start())
-            except BaseException as error:  # noqa: BLE001 — raised where it was asked for
+            except BaseException as error:  # noqa: BLE001 — raised in the calling thread
                 started.set_exception(error)
             del start, started
 
@@ -313,7 +313,7 @@ _starter_lock = threading.Lock()
 
 
 def start_lasting(command: list[str], **options: Any) -> subprocess.Popen[bytes]:
-    """A process that is killed when this one ends, if it asks for that; the arguments are those of Popen."""
+    """Start a process that may ask the kernel to kill it when this one ends; takes the arguments of Popen."""
     global _starter
     with _starter_lock:
         if _starter is None or _starter.owner != os.getpid():
@@ -335,12 +335,12 @@ def _start(program: ChildProgram) -> subprocess.Popen[bytes]:
     )
     assert process.stdin is not None  # noqa: S101 — it is a pipe
     first = pickle.dumps((program.service, program.given, program.memory), pickle.HIGHEST_PROTOCOL)
-    with contextlib.suppress(BrokenPipeError):  # told at the first request
+    with contextlib.suppress(BrokenPipeError):  # the first request reports the error
         os.write(process.stdin.fileno(), HEAD.pack(len(first)) + first)
     os.set_blocking(process.stdin.fileno(), False)
     return process
 
 
 def make_environment() -> dict[str, str]:
-    """The part of this process's environment that a child is given."""
+    """The part of this process's environment that a child gets."""
     return {name: os.environ[name] for name in _VARIABLES if name in os.environ}

@@ -1,6 +1,6 @@
-"""What runs in a child process: a service whose methods are asked for by the parent, one after the other.
+"""The code that runs in a child process: a service whose methods the parent calls, one after another.
 
-The parent's side is :mod:`kbjobs.system.child_process`. Little is imported here: a child starts often.
+The parent's side is :mod:`kbjobs.system.child_process`. Little is imported here, because children start often.
 """
 
 from __future__ import annotations
@@ -17,32 +17,32 @@ from importlib import import_module
 from typing import Any
 
 HEAD = struct.Struct("<Q")
-"""Comes before each frame: how many bytes it has."""
+"""The head of each frame: its number of bytes."""
 
 ANSWER, FAILURE, END, BEAT = range(4)
-"""What a frame of the child is: an answer, the kind and message of an exception, the end of a stream, a heartbeat."""
+"""The kinds of a child's frames: an answer, the kind and message of an exception, the end of a stream, a heartbeat."""
 
 _PR_SET_PDEATHSIG = 1  # prctl(2)
 
-_answers: int | None = None  # where answers go; None where a service is used without a process
+_answers: int | None = None  # the descriptor for answers; None if a service is used without a process
 _limit: float | None = None
 
 
 def die_with(parent: int) -> None:
-    """Have the kernel kill this process when its parent ends; end it at once where that has ended already."""
+    """Have the kernel kill this process when its parent ends; exit at once if the parent has ended already."""
     ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
     if os.getppid() != parent:
         os._exit(1)
 
 
 def serve(parent: int) -> None:
-    """Answer what comes by stdin, until nothing comes."""
+    """Answer requests from stdin until it is closed."""
     global _answers
     die_with(parent)
     _answers = os.dup(1)
-    os.dup2(2, 1)  # what a library prints is no answer
+    os.dup2(2, 1)  # output that a library prints must not mix with answers
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
-        signal.signal(number, signal.SIG_IGN)  # they are the parent's to answer
+        signal.signal(number, signal.SIG_IGN)  # the parent handles these signals
     signal.signal(signal.SIGPROF, signal.SIG_DFL)
     service, given, memory = _read_frame()
     with contextlib.suppress(ValueError, OSError):
@@ -68,13 +68,13 @@ def serve(parent: int) -> None:
                 limit_time(seconds)
             limit_time(None)
             _send(END, None)
-        except Exception as error:  # noqa: BLE001 — whatever it is, the parent is told
+        except Exception as error:  # noqa: BLE001 — any error is sent to the parent
             limit_time(None)
             _send(FAILURE, (type(error).__name__, str(error)))
 
 
 def limit_time(seconds: float | None) -> None:
-    """Let this process be killed after so many seconds of processor time from now on: waiting costs none."""
+    """Let this process be killed after ``seconds`` of processor time from now on; waiting does not count."""
     global _limit
     _limit = seconds
     if _answers is not None:
@@ -82,7 +82,7 @@ def limit_time(seconds: float | None) -> None:
 
 
 def beat() -> None:
-    """Say that this is no hang: what is at work now may take its time anew."""
+    """Send a heartbeat, and restart the time limit of the current work."""
     if _answers is not None:
         limit_time(_limit)
         _send(BEAT, None)

@@ -1,4 +1,4 @@
-"""What is used as a context, and closed at its end."""
+"""A base class for objects that are used as a context, and closed at its end."""
 
 from __future__ import annotations
 
@@ -7,13 +7,13 @@ from typing import Self
 
 
 class Closable(ABC):
-    """A base of what has a ``close()``: as a context it is closed at the end of the block."""
+    """A base of classes with a ``close()``: as a context, an object is closed at the end of the block."""
 
     __slots__ = ()
 
     @abstractmethod
     def close(self) -> None:
-        """Let go of what is held."""
+        """Release the resources that it holds."""
 
     def __enter__(self) -> Self:
         return self

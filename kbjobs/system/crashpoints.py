@@ -1,7 +1,7 @@
 """Named points after every commit and before every external effect, where a test can kill the process.
 
-``KBJOBS_CRASH_AT=NAME:FILE``, which only tests set, kills the first process that reaches the point NAME; FILE is made
-then, and while it exists nobody is killed again. Several such requests are separated by commas.
+``KBJOBS_CRASH_AT=NAME:FILE``, which only tests set, kills the first process that reaches the point NAME, and creates
+FILE; while FILE exists, no other process is killed. Several such requests are separated by commas.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ VARIABLE = "KBJOBS_CRASH_AT"
 
 
 def crash_point(name: str) -> None:
-    """Die here by SIGKILL, if a test asks for it."""
+    """Kill this process with SIGKILL, if a test asks for it."""
     requests = os.environ.get(VARIABLE)
     if requests is None:
         return

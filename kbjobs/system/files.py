@@ -1,4 +1,4 @@
-"""Files that are whole or not there, and outlast a power cut; folders that take each other's place."""
+"""Writing files atomically and durably; exchanging, removing and syncing folders."""
 
 from __future__ import annotations
 
@@ -17,16 +17,16 @@ _RENAME_EXCHANGE = 2
 
 @contextmanager
 def atomic_write(path: Path, unfinished: Path | None = None, durable: bool = True) -> Iterator[IO[bytes]]:
-    """A private file to write to, which takes the place of ``path`` when the block ends without an error.
+    """Open a private file for writing, which replaces ``path`` when the block ends without an error.
 
     Args:
-        path: its folder exists.
-        unfinished: where it is written, in the same folder, by a caller that holds a lock: what a kill leaves is then
-            overwritten. By default a hidden name that nobody else has.
-        durable: flush it to the disk before the rename (fsync(2)).
+        path: the file to replace, in an existing folder.
+        unfinished: the temporary file, in the same folder; for a caller that holds a lock, so that leftovers of a kill
+            are overwritten. By default a unique hidden name.
+        durable: whether to flush the file to disk before the rename (fsync(2)).
 
     Raises:
-        OSError: the folder cannot be written, or the disk is full; ``path`` is as it was.
+        OSError: the folder is not writable, or the disk is full; ``path`` is unchanged.
     """
     if unfinished is None:
         from tempfile import mkstemp  # the commands that only read do without
@@ -48,20 +48,26 @@ def atomic_write(path: Path, unfinished: Path | None = None, durable: bool = Tru
 
 
 def write_json(path: Path, content: dict[str, Any], unfinished: Path | None = None) -> None:
-    """Write ``content`` to ``path``, as :func:`write_text` does."""
+    """Write a JSON object to a file, as :func:`write_text` does.
+
+    Args:
+        path: the file.
+        content: the object.
+        unfinished: see :func:`atomic_write`.
+    """
     write_text(path, json.dumps(content, indent=2), unfinished)
 
 
 def write_text(path: Path, text: str, unfinished: Path | None = None) -> None:
-    """Write a text to ``path``, whole or not at all; its folder is created.
+    """Write a text to a file, completely or not at all; a missing folder is created.
 
     Args:
         path: the file.
-        text: written in UTF-8.
-        unfinished: as of :func:`atomic_write`.
+        text: the text, which is written in UTF-8.
+        unfinished: see :func:`atomic_write`.
 
     Raises:
-        OSError: the folder cannot be written, or the disk is full; ``path`` is as it was.
+        OSError: the folder is not writable, or the disk is full; ``path`` is unchanged.
     """
     path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
     with atomic_write(path, unfinished) as file:
@@ -69,7 +75,7 @@ def write_text(path: Path, text: str, unfinished: Path | None = None) -> None:
 
 
 def read_json(path: Path) -> dict[str, Any] | None:
-    """Read a JSON object; None if the file is missing, torn or holds something else."""
+    """Read a JSON object; None if the file is missing, unreadable or holds something else."""
     try:
         content = json.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError):
@@ -94,7 +100,7 @@ def exchange_folders(one: Path, other: Path) -> bool:
 
 
 def remove_tree(path: Path) -> None:
-    """Remove a folder, a file or a link; what is not there is no error.
+    """Remove a folder, a file or a link; a missing one is no error.
 
     Raises:
         OSError: it cannot be removed.
@@ -106,12 +112,12 @@ def remove_tree(path: Path) -> None:
 
 
 def sync_folder(folder: Path) -> None:
-    """Make what was renamed or created in a folder outlast a power cut (fsync(2))."""
+    """Make renames and new entries in a folder survive a power cut (fsync(2))."""
     _sync(folder, os.O_DIRECTORY)
 
 
 def sync_tree(folder: Path) -> None:
-    """Make all files and folders below a folder last: a rename of it may reach the disk before what is in it does."""
+    """Flush a folder's whole content to disk, because a rename of the folder may reach the disk before its content."""
     for top, _, names in os.walk(folder):
         for name in names:
             path = Path(top, name)

@@ -1,4 +1,4 @@
-"""What a check of one part of the program finds, with its remedy."""
+"""The findings of a check of one part of the program."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ Level = Literal["ok", "note", "problem"]
 
 @dataclass(frozen=True, slots=True)
 class Finding:
-    """What was checked, how it stands and, where something is to be done, what."""
+    """The result of a check: its name, its level, a text and, if there is something to do, a remedy."""
 
     check: str
     level: Level

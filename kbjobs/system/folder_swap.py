@@ -1,4 +1,4 @@
-"""A new folder in the place of another: a kill at any moment leaves the one or the other, also after a power cut."""
+"""Replacing a folder by another: after a kill or power cut at any point, recovery leaves one or the other in place."""
 
 from __future__ import annotations
 
@@ -9,12 +9,12 @@ from kbjobs.system.files import remove_tree, sync_folder
 
 
 class FolderSwap:
-    """Two renames on one disk. The caller holds a lock, and has synced ``new`` before :meth:`publish`.
+    """A swap by two renames on one disk. The caller holds a lock, and syncs ``new`` before :meth:`publish`.
 
     Args:
-        live: where everybody looks.
-        new: the folder that is to lie there.
-        old: where the former folder lies between the two renames.
+        live: the path that readers use.
+        new: the path of the new folder.
+        old: the path of the old folder between the two renames.
     """
 
     def __init__(self, live: Path, new: Path, old: Path) -> None:
@@ -22,25 +22,25 @@ class FolderSwap:
 
     @property
     def is_half_done(self) -> bool:
-        """Whether a kill has left nothing in the place, and the former folder beside it."""
+        """Whether a kill has left nothing at ``live``, and the old folder at ``old``."""
         return self.old.exists() and not self.live.exists()
 
     def recover(self, *, finish: bool = False) -> None:
-        """Settle a swap that a kill has cut between its renames, and remove what one after them has left.
+        """Recover from a kill between the two renames, and remove an old folder that a kill after them has left.
 
         Args:
-            finish: put the new folder in the place, which is whole by then; otherwise the former one goes back, and the
-                new one stays as it is, for whoever made it to publish it again.
+            finish: whether to put the new folder, which is complete by then, into place; otherwise the old one is put
+                back, and the new one stays as it is, for its maker to publish it again.
         """
         if self.is_half_done:
             (self.new if finish and self.new.exists() else self.old).rename(self.live)
         remove_tree(self.old)
 
     def publish(self) -> None:
-        """Put the new folder in its place, and remove the former one.
+        """Put the new folder into place, and remove the old one.
 
         Raises:
-            OSError: the disk cannot be written.
+            OSError: the disk is not writable.
         """
         if self.live.exists():
             self.live.rename(self.old)

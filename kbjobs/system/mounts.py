@@ -1,4 +1,4 @@
-"""Where file systems are mounted, and of which kind they are. The format is that of proc_pid_mountinfo(5)."""
+"""The mount points of file systems and their types, from the mount table (proc_pid_mountinfo(5))."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ MOUNT_TABLE = Path("/proc/self/mountinfo")
 
 
 def find_file_system(path: Path, table: Path = MOUNT_TABLE) -> str:
-    """The kind of file system that ``path`` lies on, as ``ext4``; '' where there is no mount table (not Linux)."""
+    """The type of the file system that holds ``path``, such as ``ext4``; '' without a mount table (not Linux)."""
     real = path.resolve()
     best_depth, kind = -1, ""
     for mount_point, mounted in _read_mounts(table):
@@ -21,12 +21,12 @@ def find_file_system(path: Path, table: Path = MOUNT_TABLE) -> str:
 
 
 def list_mount_points() -> list[Path]:
-    """Where something is mounted, as far as this process sees it; nothing where there is no table of it."""
+    """The mount points that this process can see; empty without a mount table."""
     return [path for path, _ in _read_mounts(MOUNT_TABLE)]
 
 
 def _read_mounts(table: Path) -> Iterator[tuple[Path, str]]:
-    """The mount points and their kinds of file system."""
+    """Yield the mount points and the types of their file systems."""
     try:
         lines = table.read_text(encoding="utf-8", errors="surrogateescape").splitlines()
     except OSError:

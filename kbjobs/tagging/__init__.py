@@ -1,1 +1,1 @@
-"""Suggested tags: the categories of preparedness, key terms, and what they are found by."""
+"""Suggesting tags: the categories of preparedness, key terms, and the ways to find them."""

@@ -1,7 +1,7 @@
-"""What an API is asked for tags by, and what its answer must hold before a word of it is believed.
+"""The form of an API's answer to a request for tags, and the checks that it must pass.
 
-The documents are data that anyone may have written, and so may be, by way of them, the answer: a tag counts only if it
-can be one, and only with documents that were shown.
+Anyone may have written the documents, and may thereby have influenced the answer. So a tag counts only if its name is
+valid, and only with documents that were shown.
 """
 
 from __future__ import annotations
@@ -18,17 +18,17 @@ from kbjobs.tagging.vocabulary import Vocabulary
 MAX_NOVEL = 5
 MAX_LISTED = 50  # entries beyond the size of the vocabulary that an answer may have at all
 MAX_CHARACTERS = 100_000
-MIN_EVIDENCE = 2  # documents for a tag that is in no vocabulary, so that no page alone brings one in
-FEW_DOCUMENTS = 8  # where fewer were shown, one document will do
+MIN_EVIDENCE = 2  # least documents for a tag outside the vocabulary, so that no single page can introduce one
+FEW_DOCUMENTS = 8  # if fewer were shown, one document is enough
 
 
 class UnusableAnswerError(Exception):
-    """An answer that was paid for and is none; its text says why."""
+    """A paid answer is unusable; the message says why."""
 
 
 @dataclass(frozen=True, slots=True)
 class FoundTag:
-    """A tag with the ids of the documents that speak for it; ``kind``: category or novel."""
+    """A tag with the ids of the documents that support it; ``kind``: category or novel."""
 
     name: str
     kind: str
@@ -36,7 +36,7 @@ class FoundTag:
 
 
 def answer_schema(vocabulary: Vocabulary) -> dict[str, Any]:
-    """The JSON Schema of an answer, in the strict form: each property is required, and there are no others.
+    """The JSON Schema of an answer, in strict form: all properties are required, and no others are allowed.
 
     Source: OpenAI's guide to structured outputs.
     """
@@ -85,7 +85,7 @@ def check_answer(content: object, shown: Sequence[TaggedDocument], vocabulary: V
     novel: dict[str, tuple[str, list[int]]] = {}
     for kind, text, numbers in entries:
         name = clean_tag(text)
-        # A novel tag that only writes a category in another way is that category.
+        # A novel tag that is only another spelling of a category counts as that category.
         if (category := known.get(fold_tag(name))) is not None:
             categories.setdefault(category, []).extend(numbers)
         elif name and kind == "novel":
@@ -128,5 +128,5 @@ def _entry(value: object) -> tuple[str, list[int]]:
 
 
 def _evidence(numbers: Iterable[int], shown: Sequence[TaggedDocument]) -> tuple[str, ...]:
-    """The ids of the documents of these numbers, which count from 1; those that were not shown are left out."""
+    """The ids of the documents with these numbers, from 1; numbers that were not shown are ignored."""
     return tuple(shown[number - 1].doc_id for number in dict.fromkeys(numbers) if 1 <= number <= len(shown))

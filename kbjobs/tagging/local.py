@@ -1,4 +1,4 @@
-"""Tags by a model of this machine: the nearest categories of the documents, and the terms that stand out."""
+"""Tags from a local model: the categories nearest to the documents, and the key terms."""
 
 from __future__ import annotations
 
@@ -22,18 +22,18 @@ from kbjobs.tagging.suggestion import EVIDENCE, make_tag
 from kbjobs.tagging.vectors import document_vectors
 from kbjobs.tagging.vocabulary import Vocabulary
 
-# A document belongs to a category that is this much nearer than every other field, and nearer than unlike texts are.
-# Both are counted in standard deviations of what the model gives for unlike texts, so that they hold for any model.
-# Measured margins: the pages of examples/sources/preparedness at least 4.4 by their passages and 2.6 by title and
-# snippet with all-MiniLM-L6-v2, 3.9 and 3.3 with all-mpnet-base-v2; 60 pages of the Python documentation at most 1.1
-# and 0.2, 100 abstracts on aerodynamics (Cranfield) at most 1.2 and 0.5.
+# A document belongs to a category that is nearer by MIN_MARGIN than every other field, and nearer by MIN_NEARNESS than
+# unrelated texts are. Both are in standard deviations of the model's similarities of unrelated texts, so that they hold
+# for any model. Measured margins: the pages of examples/sources/preparedness have at least 4.4 by their passages and
+# 2.6 by title and snippet with all-MiniLM-L6-v2, 3.9 and 3.3 with all-mpnet-base-v2; 60 pages of the Python
+# documentation have at most 1.1 and 0.2, 100 abstracts on aerodynamics (Cranfield) at most 1.2 and 0.5.
 MIN_MARGIN = 2.0
 MIN_NEARNESS = 0.5
-SECOND_BEST = 0.75  # a category that is no farther behind the nearest one counts too
-MIN_SHARE = 0.02  # of the documents that must belong to a category before it is suggested
+SECOND_BEST = 0.75  # a category at most this far behind the nearest one counts too
+MIN_SHARE = 0.02  # least share of the documents that must belong to a category before it is suggested
 
-MAX_SAMPLE = 500  # documents embedded because they have no vectors
-MAX_READ = 1_000  # documents whose words are counted
+MAX_SAMPLE = 500  # most documents embedded because they have no vectors
+MAX_READ = 1_000  # most documents whose words are counted
 TERMS = 15
 BATCH = 32
 VECTORS, EMBED, WORDS = (0.1, 0.5), (0.5, 0.9), (0.9, 1.0)
@@ -41,7 +41,7 @@ VECTORS, EMBED, WORDS = (0.1, 0.5), (0.5, 0.9), (0.9, 1.0)
 
 @dataclass(frozen=True, slots=True)
 class Yardstick:
-    """Vectors of the categories and of the other fields, and how near unlike texts come with this model."""
+    """Vectors of the categories and other fields, and the model's similarities of unrelated texts."""
 
     categories: NDArray[np.float32]
     others: NDArray[np.float32]
@@ -51,7 +51,7 @@ class Yardstick:
 
 @dataclass(frozen=True, slots=True)
 class TagMatch:
-    """A document that belongs to a category, and their cosine similarity."""
+    """A document that belongs to a category, with their cosine similarity; ``is_best``: it is the nearest category."""
 
     document: TaggedDocument
     category: int
@@ -61,7 +61,7 @@ class TagMatch:
 
 @dataclass(frozen=True, slots=True)
 class Judged:
-    """The tags found, and how many documents were looked at and embedded for it."""
+    """The tags found, and the numbers of documents judged and embedded."""
 
     tags: list[dict[str, Any]]
     documents: int
@@ -74,9 +74,9 @@ def tag_locally(
     """Suggest tags by comparing documents with the vocabulary, and by counting their words.
 
     Args:
-        context: progress, and the request to stop.
+        context: the job's context.
         ledger: the source's ledger.
-        model: name of a local model.
+        model: the name of a local model.
         documents: the documents to judge.
         vocabulary: the categories and the other fields.
     """
@@ -91,7 +91,7 @@ def tag_locally(
 def _judge(
     context: Context, ledger: Ledger, model: str, documents: Sequence[TaggedDocument], vocabulary: Vocabulary
 ) -> tuple[list[TagMatch], int, int]:
-    """Match the documents with the categories; returns also how many were judged and how many embedded for it."""
+    """Match the documents with the categories; returns the matches and the numbers of documents judged and embedded."""
     from kbjobs.embedding.choose import load_embedder
 
     home, engine = context.home, context.settings.text("engine")
@@ -121,7 +121,7 @@ def _judge(
 
 
 def make_yardstick(embedder: Embedder, vocabulary: Vocabulary) -> Yardstick:
-    """Embed the categories and the other fields."""
+    """Embed the categories and other fields, and measure the similarities of unrelated texts."""
     described = [f"{category.tag}: {category.description}" for category in vocabulary.categories]
     categories = _embed(embedder, described)
     others = _embed(embedder, vocabulary.other_fields)
@@ -135,7 +135,7 @@ def _embed(embedder: Embedder, texts: Sequence[str]) -> NDArray[np.float32]:
 
 
 def match(document: TaggedDocument, vector: NDArray[np.float32], yardstick: Yardstick) -> list[TagMatch]:
-    """Find the categories that a document belongs to: none, the nearest, or a few.
+    """Find the categories that a document belongs to: none, the nearest one, or a few.
 
     Args:
         document: the document.
@@ -173,7 +173,7 @@ def _category_tags(matches: Sequence[TagMatch], judged: int, vocabulary: Vocabul
 def _term_tags(
     ledger: Ledger, documents: Sequence[TaggedDocument], matches: Sequence[TagMatch], chosen: Sequence[str]
 ) -> list[dict[str, Any]]:
-    """The key terms. A class is what belongs to one category; of the rest, what lies in one folder."""
+    """Find the key terms. Documents of one category form a class; the others are classed by folder."""
     by_id = {document.doc_id: document for document in documents}
     groups = {one.document.doc_id: str(one.category) for one in matches if one.is_best}
     texts = store.document_texts(ledger, [document.doc_id for document in documents[:MAX_READ]])

@@ -1,6 +1,6 @@
-"""Tags by a model of the OpenAI API: a sample is shown, and the answer checked.
+"""Tags from a model of the OpenAI API, which gets a sample of the documents; its answer is checked.
 
-Each answer is noted before anything is made of it: who is killed then does not pay for it again.
+Each answer is saved before it is used, so that a job that is killed then does not pay for it again.
 """
 
 from __future__ import annotations
@@ -27,14 +27,14 @@ from kbjobs.tagging.sampling import find_topics, take_sample
 from kbjobs.tagging.vocabulary import Vocabulary
 
 PRICE = "tags_price"
-MAX_CLUSTERED = 5_000  # documents whose topics are told apart; the ids are hashes, so they are a random sample
+MAX_CLUSTERED = 5_000  # most documents that are clustered by topic; ids are hashes, so the first are a random sample
 READ, ASK = (0.0, 0.2), (0.2, 0.9)
 LOOK_SECONDS = 0.2
 
 
 @dataclass(frozen=True, slots=True)
 class TagAnswer:
-    """An answer that was paid for: tokens sent and answered, the tags, or why there are none."""
+    """A paid answer: tokens sent and answered, and the tags, or the reason why there are none."""
 
     sent: int
     answered: int
@@ -44,7 +44,7 @@ class TagAnswer:
 
 @dataclass(slots=True)
 class TagQuestion:
-    """What came of asking: the tags, or why there are none; and what was paid for in all attempts of the job."""
+    """A request and its result: the tags, or the reason why there are none; and all paid answers of the job."""
 
     prompt: Prompt
     tags: tuple[FoundTag, ...] = ()
@@ -53,12 +53,12 @@ class TagQuestion:
 
     @property
     def sent(self) -> int:
-        """Tokens sent."""
+        """The number of tokens sent."""
         return sum(answer.sent for answer in self.answers)
 
     @property
     def answered(self) -> int:
-        """Tokens answered."""
+        """The number of tokens answered."""
         return sum(answer.answered for answer in self.answers)
 
 
@@ -68,9 +68,9 @@ def prepare(
     """Choose a sample of documents, and write the request for its tags.
 
     Args:
-        context: progress, and the request to stop.
+        context: the job's context.
         ledger: the source's ledger.
-        model: name of the API's model.
+        model: the name of the API's model.
         documents: the documents to choose from.
         vocabulary: the tags to choose from.
     """
@@ -79,7 +79,7 @@ def prepare(
 
 
 def _topics(context: Context, ledger: Ledger) -> dict[str, int]:
-    """Topics by the vectors that there are most of; none if there are no vectors."""
+    """Find topics by the vectors of the model that has the most; none if there are no vectors."""
     counts = {row: ledger.count_vectors(row.id) for row in ledger.models()}
     best = max(counts, key=lambda row: (counts[row], row.key), default=None)
     if best is None or not counts[best]:
@@ -93,7 +93,7 @@ def _topics(context: Context, ledger: Ledger) -> dict[str, int]:
 
 
 def describe(prompt: Prompt, price: Price) -> str:
-    """For a person, before it is asked: what is sent, and what that costs."""
+    """Describe for people what is sent, and its price."""
     return (
         f"{counted(len(prompt.shown), 'document')}, about {counted(prompt.tokens, 'token')} sent and up to"
         f" {ANSWER_TOKENS:,} answered, up to {price.describe(prompt.tokens, ANSWER_TOKENS)}"
@@ -104,15 +104,15 @@ def ask_for_tags(context: Context, prompt: Prompt, vocabulary: Vocabulary, may_g
     """Ask the API for the tags of a prompt, and once more if the first answer is refused, cut or invalid.
 
     Args:
-        context: secrets, progress and the checkpoint, which records each answer.
+        context: the job's context, whose checkpoint records each answer.
         prompt: the request.
         vocabulary: the tags that an answer is checked against.
         may_go_without: whether to return the reason instead of raising if the API cannot be asked.
 
     Raises:
         MissingRequirementError: there is no key, it is refused, or the account is out of money.
-        TransientError: no answer after all repetitions.
-        JobCancelled: the job was asked to stop; an answer that was on its way is recorded.
+        TransientError: there is no answer after all retries.
+        JobCancelled: the job was asked to stop; an answer in flight is recorded.
     """
     asked = TagQuestion(prompt, answers=_find_recorded(context, prompt))
     if asked.answers:
@@ -132,12 +132,12 @@ def ask_for_tags(context: Context, prompt: Prompt, vocabulary: Vocabulary, may_g
 
 
 def _buy(context: Context, asked: TagQuestion, vocabulary: Vocabulary) -> None:
-    """One more answer, noted."""
+    """Request one more answer, and record it."""
 
     def record(asking: Future[Any]) -> None:
         try:
             answer = _read(asking.result(), asked.prompt, vocabulary)
-        except BadAnswerError as error:  # paid for all the same, as far as one can know
+        except BadAnswerError as error:  # probably paid for nevertheless
             answer = TagAnswer(asked.prompt.tokens, 0, problem=error.message)
         asked.answers.append(answer)
         context.save_checkpoint({"asked": asked.prompt.key, "answers": [asdict(one) for one in asked.answers]})
@@ -167,7 +167,7 @@ def _buy(context: Context, asked: TagQuestion, vocabulary: Vocabulary) -> None:
 
 
 def _read(completion: Any, prompt: Prompt, vocabulary: Vocabulary) -> TagAnswer:
-    """What an answer holds; whatever a server sends instead of one is an answer with a problem."""
+    """Read an answer; anything else that a server sends becomes an answer with a problem."""
     usage = getattr(completion, "usage", None)
     sent = _count(getattr(usage, "prompt_tokens", None), prompt.tokens)
     answered = _count(getattr(usage, "completion_tokens", None), 0)
@@ -197,7 +197,7 @@ def _count(count: object, otherwise: int) -> int:
 
 
 def _find_recorded(context: Context, prompt: Prompt) -> list[TagAnswer]:
-    """The answers to this very prompt that an earlier attempt of the job has noted."""
+    """The answers to this prompt that an earlier attempt of the job recorded."""
     kept = context.checkpoint
     if not isinstance(kept, dict) or kept.get("asked") != prompt.key:
         return []

@@ -1,6 +1,7 @@
 """The categories of preparedness knowledge that tags are suggested from.
 
-Each description names, in the words of pages about it, what belongs there: it is embedded and compared with documents.
+Each description names the category's subjects in the words of pages about them: it is embedded and compared with
+documents.
 """
 
 from __future__ import annotations
@@ -8,11 +9,11 @@ from __future__ import annotations
 from typing import NamedTuple
 
 CATEGORIES_VERSION = 1
-"""Raise it when a category changes: suggestions made before no longer count as made for the same state."""
+"""Increase it when a category changes, so that earlier suggestions count as outdated."""
 
 
 class Category(NamedTuple):
-    """A field of knowledge: the tag it gives, and what belongs to it."""
+    """A field of knowledge: its tag, and a description of its subjects."""
 
     tag: str
     description: str
@@ -120,5 +121,5 @@ OTHER_FIELDS: tuple[str, ...] = (
     "travel and places: cities, countries, museums, hotels, airports and tourist sights.",
     "fashion and art: clothes, painting, design, photography, sculpture and exhibitions.",
 )
-"""What a source may be about as well: a document nearer to one of these belongs to no category, and how near they are
-to the categories tells what a model gives for unlike texts."""
+"""Other subjects of sources. A document nearer to one of these belongs to no category, and their similarities to the
+categories show what a model gives for unrelated texts."""

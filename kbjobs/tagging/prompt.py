@@ -1,4 +1,4 @@
-"""What an API is sent to suggest tags: what it is to do, the vocabulary, and the documents of the sample as data."""
+"""The prompt for an API that suggests tags: the task, the vocabulary, and the documents of the sample as data."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from kbjobs.tagging.tag_names import MAX_CHARACTERS
 from kbjobs.tagging.vocabulary import Vocabulary
 
 PATH_CHARACTERS = 100
-MESSAGE_TOKENS = 4  # that frame each message, by OpenAI's notes on counting them
+MESSAGE_TOKENS = 4  # tokens around each message, by OpenAI's notes on counting them
 
 _TASK = """\
 You suggest tags for a collection of documents, from a sample of it.
@@ -36,10 +36,10 @@ The vocabulary:
 
 @dataclass(frozen=True, slots=True)
 class Prompt:
-    """A request for tags and about how many tokens it has; ``shown`` are its documents, in the order of their numbers.
+    """A request for tags and its approximate tokens; ``shown`` are its documents, in the order of their numbers.
 
-    The tokens are counted as those of another encoding (cl100k_base), which newer models do not use: for English the
-    difference is a few in a hundred, for other scripts the models mostly take fewer.
+    Tokens are counted with an older encoding (cl100k_base) than newer models use: for English the difference is a few
+    percent, and for other scripts the models mostly use fewer.
     """
 
     model: str
@@ -50,7 +50,7 @@ class Prompt:
 
     @property
     def key(self) -> str:
-        """The same for the same request: what an answer is noted under."""
+        """A hash of the request, under which answers are recorded."""
         asked = json.dumps([self.model, self.messages, self.schema], sort_keys=True)
         return hashlib.sha256(asked.encode(errors="surrogatepass")).hexdigest()[:32]
 
@@ -71,7 +71,7 @@ def make_prompt(ledger: Ledger, sample: Sequence[TaggedDocument], model: str, vo
     Args:
         ledger: the source's ledger, which has the texts.
         sample: the documents to show.
-        model: name of the API's model.
+        model: the name of the API's model.
         vocabulary: the tags to choose from.
     """
     tokens = Cl100kTokens()
@@ -100,5 +100,5 @@ def make_prompt(ledger: Ledger, sample: Sequence[TaggedDocument], model: str, vo
 
 
 def _plain(text: str) -> str:
-    """The text on one line, without what cannot be printed."""
+    """Put a text on one line, without unprintable characters."""
     return " ".join("".join(char if char.isprintable() else " " for char in text).split())

@@ -1,4 +1,4 @@
-"""What becomes of suggested tags: the user takes some over, and will not see others again. Light."""
+"""Reviewing suggested tags: the user accepts some, and rejects others for good. Light."""
 
 from __future__ import annotations
 
@@ -14,14 +14,14 @@ from kbjobs.tagging.tag_names import fold_tag
 
 @dataclass(frozen=True, slots=True)
 class Review:
-    """A source after a review, and the tags that it took over and rejected."""
+    """A source after a review, and the tags that were accepted and rejected."""
 
     source: Source
     accepted: tuple[str, ...] = ()
     rejected: tuple[str, ...] = ()
 
     def as_dict(self) -> dict[str, Any]:
-        """As the JSON that ``--json`` prints."""
+        """The review as the JSON that ``--json`` prints."""
         return {
             "source": self.source.id,
             "tags": list(self.source.tags),
@@ -33,7 +33,7 @@ class Review:
 
 
 def list_suggestions(source: Source) -> Iterator[dict[str, Any]]:
-    """The suggested tags of a source; the manifest may have been edited by hand."""
+    """Yield the suggested tags of a source, ignoring malformed ones: the manifest may have been edited by hand."""
     tags = (source.suggested_tags or {}).get("tags")
     for tag in tags if isinstance(tags, list) else []:
         if isinstance(tag, dict) and isinstance(tag.get("tag"), str):
@@ -44,10 +44,10 @@ def review(source: Source, accept: Sequence[str], reject: Sequence[str], accept_
     """Accept or reject tags of a source, all or none; each decision can be reversed later.
 
     Args:
-        source: its manifest.
+        source: the source's manifest.
         accept: tags that become the user's own.
         reject: tags not to suggest again.
-        accept_all: accept every suggestion that is not rejected here.
+        accept_all: whether to accept every suggestion that is not rejected here.
 
     Raises:
         NotFoundError: a tag is neither suggested nor decided on.

@@ -1,7 +1,7 @@
-"""A sample of documents in which each folder, each topic and each length has its part.
+"""Sampling documents so that every folder, topic and length is represented.
 
-A group counts by the root of its size: what is large is seen more often, what is small is seen. Which documents of a
-group are taken is decided by their ids, which are hashes: by chance, and the same every time.
+A group counts by the square root of its size, so that large groups have more documents in the sample, and small ones
+have some. Within a group, documents are chosen by their ids, which are hashes: at random, but always the same.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ Key = Callable[[TaggedDocument], object]
 
 
 def folder_of(document: TaggedDocument) -> str:
-    """The folder below the source's root that a document lies in; its path begins with the root's name."""
+    """The top folder of a document below the source's root, whose name begins the document's path."""
     parts = document.path.split("/")
     return "/" + parts[1] if len(parts) > 2 else "/"
 
@@ -34,7 +34,7 @@ def take_sample(documents: Sequence[TaggedDocument], count: int, topics: dict[st
 
     Args:
         documents: the documents to choose from.
-        count: how many at most.
+        count: the largest number of documents.
         topics: the topic of each document by its id, if known.
 
     Returns:
@@ -64,8 +64,10 @@ def _take(documents: Sequence[TaggedDocument], count: int, keys: Sequence[Key]) 
 
 
 def allot(sizes: Sequence[int], count: int) -> list[int]:
-    """How many of ``count`` each group gives: one of each while there are enough, the largest first, then by the
-    roots of their sizes; no group more than it has."""
+    """Divide ``count`` among groups: first one for each, largest first, then by the square roots of their sizes.
+
+    No group gets more than it has.
+    """
     given = [0] * len(sizes)
     queue = [(-math.inf, -size, index) for index, size in enumerate(sizes) if size]
     heapq.heapify(queue)
@@ -78,7 +80,7 @@ def allot(sizes: Sequence[int], count: int) -> list[int]:
 
 
 def find_topics(vectors: Iterable[tuple[str, NDArray[np.float32]]]) -> dict[str, int]:
-    """Topics of documents by their vectors of unit length: clusters by k-means on the sphere, the same every time."""
+    """Cluster documents into topics by their unit vectors, with deterministic spherical k-means."""
     import numpy as np
 
     pairs = list(vectors)
@@ -86,7 +88,7 @@ def find_topics(vectors: Iterable[tuple[str, NDArray[np.float32]]]) -> dict[str,
     if count < 2:
         return {}
     matrix = np.stack([vector for _, vector in pairs])
-    # The first center is the document farthest from the mean, each further one that farthest from those there are.
+    # The first center is the document farthest from the mean, each further one is the farthest from all centers so far.
     centers = matrix[[int((matrix @ matrix.mean(axis=0)).argmin())]]
     while len(centers) < count:
         centers = np.vstack([centers, matrix[int((matrix @ centers.T).max(axis=1).argmin())]])

@@ -1,4 +1,4 @@
-"""Suggesting tags for a source: by a local model, or by one of the OpenAI API and locally where that gives none."""
+"""Suggesting tags for a source with a local model, or with the OpenAI API and locally if the API gives none."""
 
 from __future__ import annotations
 
@@ -24,8 +24,8 @@ from kbjobs.tagging.vocabulary import BUILT_IN, Vocabulary, load_vocabulary
 class TagRequest:
     """How to suggest tags.
 
-    ``local_model``: None if none is on this machine. ``online_model``: None to ask nobody. ``may_fall_back``: suggest
-    locally if the API cannot be asked at all.
+    ``local_model``: None if this machine has none. ``online_model``: None to use no API. ``may_fall_back``: whether to
+    suggest locally if the API cannot be asked at all.
     """
 
     local_model: str | None
@@ -37,7 +37,7 @@ class TagRequest:
 
 @dataclass(frozen=True, slots=True)
 class _Task:
-    """What is asked for, the documents of the source, and the vocabulary that they are tagged with."""
+    """The request, the documents of the source, and the vocabulary for their tags."""
 
     context: Context
     ledger: Ledger
@@ -46,7 +46,7 @@ class _Task:
     vocabulary: Vocabulary
 
     def state(self, model: str) -> str:
-        """What the suggestions of a model depend on."""
+        """Name the state that the suggestions of a model depend on."""
         return current_state(self.ledger, self.vocabulary, model)
 
     def is_current(self, model: str) -> bool:
@@ -56,7 +56,7 @@ class _Task:
 
 @dataclass(frozen=True, slots=True)
 class _Made:
-    """Suggestions, ready to be written: counts for the summary, and what the summary adds."""
+    """Suggestions ready to be written, with counts and a note for the summary."""
 
     model: str
     provider: str
@@ -66,7 +66,7 @@ class _Made:
 
 
 def tag_source(context: Context, request: TagRequest) -> PhaseResult:
-    """Suggest tags for the context's source and write them to its manifest, or tell what that would take."""
+    """Suggest tags for the context's source and write them to its manifest; a dry run only counts."""
     source = context.source
     vocabulary = load_vocabulary(context.home, context.settings)
     with Ledger(source.ledger) as ledger:
@@ -89,7 +89,7 @@ def tag_source(context: Context, request: TagRequest) -> PhaseResult:
 
 
 def _write(context: Context, made: _Made, state: str) -> list[dict[str, Any]]:
-    """Write the suggestions but for the user's own tags and those that he has rejected; returns what was written."""
+    """Write the suggestions, except the user's own and rejected tags; returns those written."""
     present = context.source.read()
     decided = {fold_tag(tag) for tag in (*present.tags, *present.rejected_tags)}
     tags = [tag for tag in made.tags if fold_tag(tag["tag"]) not in decided]
@@ -134,7 +134,7 @@ def _unchanged(context: Context, documents: Sequence[TaggedDocument]) -> PhaseRe
 
 
 def _compare(task: _Task) -> _Made | None:
-    """Suggestions by the local model; None if it has made them already."""
+    """Make suggestions with the local model; None if it has made them for this state already."""
     model = task.request.local_model
     if model is None:
         raise MissingRequirementError(
@@ -150,7 +150,7 @@ def _compare(task: _Task) -> _Made | None:
 
 
 def _ask(task: _Task, model: str) -> _Made | None:
-    """Suggestions by the model of the API, or locally with the reason; None if there is nothing to do."""
+    """Make suggestions with the API's model, or locally with the reason; None if there is nothing to do."""
     if not task.request.force and task.is_current(model):
         return None
     from kbjobs.tagging import online
@@ -188,7 +188,7 @@ def _ask(task: _Task, model: str) -> _Made | None:
 
 
 def _fall_back(task: _Task, reason: str) -> _Made:
-    """Suggestions by the local model because the API gave none: those it makes now, else those that are there."""
+    """Make suggestions with the local model, because the API gave none; existing ones of that model are kept."""
     task.context.log.warning("tags are suggested locally: %s", reason)
     try:
         made = _compare(task)
@@ -204,7 +204,7 @@ def _fall_back(task: _Task, reason: str) -> _Made:
 
 
 def _forecast(task: _Task) -> PhaseResult:
-    """What a run would look at and pay."""
+    """Count what a run would read, send and cost."""
     request, model = task.request, task.request.online_model
     counts: dict[str, Any] = {"dry_run": True, "documents": len(task.documents), "embedded": 0}
     nothing = "dry run, nothing was bought or changed"

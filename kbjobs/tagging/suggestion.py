@@ -1,4 +1,4 @@
-"""A suggested tag as it stands in the manifest. Light."""
+"""A suggested tag as the manifest stores it. Light."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import Any
 from kbjobs.store.tag_rows import TaggedDocument
 
 EVIDENCE = 3
-"""Documents named for a tag, at most."""
+"""Most documents named for a tag."""
 
 
 def make_tag(
@@ -20,8 +20,8 @@ def make_tag(
         name: the tag.
         kind: ``category``, ``novel`` or ``term``.
         score: how well it fits, None if that was not measured.
-        documents: how many documents it describes.
-        evidence: some of them, each with its score or None.
+        documents: the number of documents that it describes.
+        evidence: some of these documents, each with its score or None.
     """
     return {
         "tag": name,

@@ -1,4 +1,4 @@
-"""What suggestions depend on, and whether a source's were made for the state it is in. Light."""
+"""The state that suggestions depend on, and whether a source's suggestions are up to date with it. Light."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ def current_state(ledger: Ledger, vocabulary: Vocabulary, model: str) -> str:
     Args:
         ledger: the source's ledger.
         vocabulary: the tags to choose from.
-        model: name of the model that suggests.
+        model: the name of the model that suggests.
     """
     has_vectors = any(row.name == model and ledger.count_vectors(row.id) for row in ledger.models())
     return f"{vocabulary.version} {content_state(ledger)} {'vectors' if has_vectors else 'titles'}"
@@ -27,8 +27,8 @@ def is_current(source: SourceFolder, state: str, model: str) -> bool:
 
     Args:
         source: the source.
-        state: as :func:`current_state` names it.
-        model: name of the model that suggests.
+        state: the state as :func:`current_state` names it.
+        model: the name of the model that suggests.
     """
     made = source.read().suggested_tags
     return made is not None and (made.get("state"), made.get("model")) == (state, model)

@@ -1,19 +1,19 @@
-"""What a tag may look like, whoever names it: a short, printable name and nothing that a page could hide in it."""
+"""The valid form of tags: short, printable names in which a page cannot hide anything."""
 
 from __future__ import annotations
 
 import unicodedata
 
 MAX_CHARACTERS, MAX_WORDS = 40, 5
-MAX_MARKS = 3  # combining marks on one letter: more of them draw over the lines around
+MAX_MARKS = 3  # most combining marks on one letter; more would draw over the lines around it
 
 _SIGNS = frozenset(" -'’&+#./")
-# They join and part letters within the words of Persian and of Indic scripts, and show nothing themselves.
+# Invisible characters that join or separate letters within words of Persian and of Indic scripts.
 _JOINERS = frozenset("\u200c\u200d")
 
 
 def clean_tag(text: object) -> str:
-    """The name in its plain form (NFC, single spaces); empty if it cannot be a tag."""
+    """Normalise a name (NFC, single spaces); '' if it cannot be a tag."""
     if not isinstance(text, str) or len(text) > 10 * MAX_CHARACTERS:
         return ""
     name = " ".join(unicodedata.normalize("NFC", text).split())
@@ -26,11 +26,11 @@ def clean_tag(text: object) -> str:
         if marks > MAX_MARKS or not (kind[0] in "LMN" or char in _SIGNS or char in _JOINERS):
             return ""
         letters += kind[0] == "L"
-    # One letter says something in scripts such as Han only.
+    # A single letter is a word only in scripts such as Han.
     is_word = letters and len(name) > 1
     return name if is_word or any(unicodedata.category(char) == "Lo" for char in name) else ""
 
 
 def fold_tag(name: str) -> str:
-    """What is the same for the same tag, however it is written."""
+    """Fold a tag so that all its spellings become equal."""
     return " ".join(unicodedata.normalize("NFKC", name).casefold().split())

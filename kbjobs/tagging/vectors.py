@@ -1,4 +1,4 @@
-"""Documents as one vector each: the mean of those of their passages."""
+"""Document vectors: the mean of the vectors of a document's passages."""
 
 from __future__ import annotations
 
@@ -22,14 +22,14 @@ def document_vectors(
     """Yield a vector for each document: the mean of its passages' vectors, of unit length.
 
     Args:
-        context: where progress is reported.
+        context: takes the progress.
         ledger: the source's ledger.
-        model: whose vectors; documents without any are left out.
-        message: what the progress report says.
+        model: the model of the vectors; documents without any are left out.
+        message: the message of the progress report.
         span: the part of the phase that this takes, from 0 to 1.
 
     Yields:
-        The document's id and its vector, by id.
+        The document's id and its vector, in order of id.
     """
     total = ledger.count_chunks(model.profile)
     done = reported = 0

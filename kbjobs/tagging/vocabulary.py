@@ -1,8 +1,8 @@
-"""The tags that a project chooses from: the categories of preparedness, or those of a file of its own. Light.
+"""The vocabulary that tags are chosen from: the categories of preparedness, or those of the user's own file. Light.
 
-The file is TOML: a table ``[[category]]`` for each tag, with ``tag`` and ``description`` (what belongs there, in the
-words of pages about it), and perhaps ``other_fields``, a list of descriptions of what a source may be about as well;
-without it those beside the categories of preparedness.
+The file is TOML: a table ``[[category]]`` for each tag, with ``tag`` and ``description`` (its subjects in the words of
+pages about them), and optionally ``other_fields``, a list of descriptions of other subjects that a source may have; by
+default the other fields of the preparedness vocabulary.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ FORM = 'A category is [[category]] with tag = "…" and description = "…".'
 
 @dataclass(frozen=True, slots=True)
 class Vocabulary:
-    """Categories, and what else a source may be about; ``version`` differs where they do."""
+    """Categories, and other subjects of sources; ``version`` identifies them."""
 
     categories: tuple[Category, ...]
     other_fields: tuple[str, ...]
@@ -39,11 +39,11 @@ BUILT_IN = Vocabulary(CATEGORIES, OTHER_FIELDS, str(CATEGORIES_VERSION))
 
 
 def load_vocabulary(home: Home, settings: Settings) -> Vocabulary:
-    """The vocabulary that the setting names; a relative path is one in the home.
+    """Load the vocabulary that the setting names; a relative path is relative to the home.
 
     Raises:
         NotFoundError: there is no such file.
-        UsageError: it is no vocabulary; the message says where.
+        UsageError: the file is not a vocabulary; the message says where.
     """
     named = settings.text(SETTING)
     if not named.strip():

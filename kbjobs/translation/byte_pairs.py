@@ -1,7 +1,7 @@
-"""Words cut into the pieces of a ``bpe.model``: byte pair encoding as subword-nmt has it.
+"""Cutting words into the pieces of a ``bpe.model``: byte pair encoding as in subword-nmt.
 
-A line of the file is a pair to join, the most frequent first; a word ends with ``</w>``, a piece that goes on with
-``@@`` (https://github.com/rsennrich/subword-nmt).
+Each line of the file is a pair to join, most frequent first. A word ends with ``</w>``, and a piece that is not the
+last of its word with ``@@`` (https://github.com/rsennrich/subword-nmt).
 """
 
 from __future__ import annotations
@@ -14,19 +14,19 @@ from kbjobs.translation.moses_words import join_words, split_words
 
 MAX_PAIRS = 500_000
 MAX_WORD = 200
-"""Letters of a word that are cut into pieces; of a longer one each letter is one."""
+"""Longest word that is cut into pieces; in a longer one, each letter is a piece."""
 _END, _GOES_ON = "</w>", "@@"
 
 
 class BytePairs:
-    """The tokenizer of a pack. Raises ValueError if the file is none, OSError."""
+    """The tokenizer of packs with a ``bpe.model``. Raises ValueError for an invalid file, and OSError."""
 
     def __init__(self, file: Path, source: str, target: str) -> None:
         self._source, self._target = source, target
         self._ranks: dict[tuple[str, str], int] = {}
         with file.open(encoding="utf-8", newline="\n") as lines:
             first = lines.readline()
-            # Before version 0.2 the end of a word was a piece of its own.
+            # Before version 0.2, the end of a word was a separate piece.
             self._is_old = not first.startswith("#version: 0.2")
             for number, line in enumerate(lines if first.startswith("#version") else [first, *lines]):
                 pair = line.rstrip("\r\n ").split(" ")
@@ -36,11 +36,11 @@ class BytePairs:
         self._pieces = lru_cache(maxsize=50_000)(self._cut)
 
     def encode(self, sentence: str) -> list[str]:
-        """The tokens of a sentence."""
+        """Cut a sentence into tokens."""
         return [piece for word in split_words(sentence, self._source) for piece in self._pieces(word)]
 
     def decode(self, tokens: list[str]) -> str:
-        """The sentence of tokens."""
+        """Join tokens into a sentence."""
         return join_words(" ".join(tokens).replace(f"{_GOES_ON} ", "").split(), self._target)
 
     def _cut(self, word: str) -> tuple[str, ...]:

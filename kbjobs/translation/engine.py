@@ -1,6 +1,6 @@
-"""One language pack, loaded: sentences in, sentences out.
+"""Translating sentences with one loaded language pack.
 
-Both libraries run native code on the pack's files and nothing else: CTranslate2
+Two libraries with native code run on the pack's files alone: CTranslate2
 (https://opennmt.net/CTranslate2/python/ctranslate2.Translator.html) and SentencePiece.
 """
 
@@ -18,13 +18,13 @@ from kbjobs.languages.language_packs import BPE, MODEL, SENTENCEPIECE, DamagedLa
 from kbjobs.translation.byte_pairs import BytePairs
 
 MAX_TOKENS = 150
-"""Of a sentence; a longer one is translated in parts. What the models can handle, by Argos Translate's documentation
-(https://argos-translate.readthedocs.io, Settings)."""
+"""Most tokens of a sentence; a longer one is translated in parts. The models can handle that many, according to Argos
+Translate's documentation (https://argos-translate.readthedocs.io, Settings)."""
 GROWTH, MORE = 2, 50
-"""A translation has at most so many times as many tokens, and so many more: a model may repeat itself for ever."""
+"""A translation may have GROWTH times the tokens plus MORE, because a model may repeat itself for ever."""
 BATCH = 32
-"""Sentences that are computed at the same time."""
-# As Argos Translate runs the same packs (argostranslate/translate.py).
+"""Sentences that are computed together."""
+# The values with which Argos Translate runs the same packs (argostranslate/translate.py).
 BEAM, LENGTH_PENALTY = 4, 0.2
 
 _SPACE = "▁"  # how SentencePiece writes a space
@@ -41,13 +41,13 @@ def check_packages() -> None:
 
 
 class Tokenizer(Protocol):
-    """Cuts a sentence into the tokens of a model, and joins those that it writes."""
+    """Cuts a sentence into the tokens of a model, and joins the tokens that it outputs."""
 
     def encode(self, sentence: str) -> list[str]:
-        """The tokens of a sentence."""
+        """Cut a sentence into tokens."""
 
     def decode(self, tokens: list[str]) -> str:
-        """The sentence of tokens."""
+        """Join tokens into a sentence."""
 
 
 class _SentencePieces:
@@ -63,7 +63,7 @@ class _SentencePieces:
         return tokens
 
     def decode(self, tokens: list[str]) -> str:
-        # Not the processor's own: a model may write what is no piece, such as a word that was unknown to it.
+        # The processor's own decode would fail on tokens that are not pieces, such as a word unknown to the model.
         return "".join(tokens).replace(_SPACE, " ")
 
 
@@ -73,7 +73,7 @@ def _load_tokenizer(pack: LanguagePack) -> Tokenizer:
 
 
 class Translator:
-    """A pack, loaded until it is forgotten. Raises DamagedPackError, MissingRequirementError."""
+    """A loaded language pack. Raises DamagedLanguagePackError, MissingRequirementError."""
 
     def __init__(self, pack: LanguagePack) -> None:
         check_packages()
@@ -89,9 +89,9 @@ class Translator:
             raise self._damaged(error) from error
 
     def translate(self, sentences: Sequence[str]) -> list[str]:
-        """The translations of sentences; each is one line without white space at its ends."""
+        """Translate sentences; each translation is one line without white space at its ends."""
         parts: list[list[str]] = []
-        owners: list[tuple[int, str]] = []  # of each part: its sentence, and what stands between it and the one before
+        owners: list[tuple[int, str]] = []  # the number of each part's sentence, and the white space before the part
         for number, sentence in enumerate(sentences):
             for gap, tokens in self._cut(sentence):
                 parts.append(tokens)
@@ -102,7 +102,7 @@ class Translator:
         return translated
 
     def _cut(self, sentence: str) -> list[tuple[str, list[str]]]:
-        """A sentence in parts that fit: the white space before each, and its tokens."""
+        """Cut a sentence into parts that fit; returns the white space before each, and its tokens."""
         done: list[tuple[str, list[str]]] = []
         left = [("", sentence)]
         while left:
@@ -143,7 +143,7 @@ class Translator:
         return [next(texts) if tokens else "" for tokens in parts]
 
     def _join(self, tokens: list[str], prefix: list[str]) -> str:
-        """The text of tokens; the prefix that the model was given is no part of it."""
+        """Join tokens into a text, without the prefix that was given to the model."""
         written = tokens[len(prefix) :] if tokens[: len(prefix)] == prefix else tokens
         return " ".join(self._tokenizer.decode(written).split())
 
@@ -155,7 +155,7 @@ class Translator:
 
 
 def _find_place(text: str) -> int:
-    """Where a text is cut in two: behind the mark nearest to its middle, else behind a word, else in the middle."""
+    """Where to cut a text: after the punctuation mark nearest its middle, else after a word, else in the middle."""
     middle = len(text) // 2
     for kind in _PLACES:
         ends = [found.end() for found in kind.finditer(text) if len(text) // 5 < found.end() < len(text) * 4 // 5]

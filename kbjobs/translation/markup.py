@@ -1,4 +1,4 @@
-"""What of a paragraph is no prose: tags, code, addresses, placeholders, the marks of Markdown. It is left alone."""
+"""Finding the parts of a paragraph that stay untranslated: tags, code, addresses, placeholders, Markdown marks."""
 
 from __future__ import annotations
 
@@ -31,19 +31,19 @@ class MarkupPiece:
 
     text: str
     is_kept: bool
-    """Whether it is left alone."""
+    """Whether it stays untranslated."""
     has_entities: bool = False
-    """Whether it stood with HTML's entities (``&eacute;``), which are characters in ``text``."""
+    """Whether the original had HTML entities (``&eacute;``), which are characters in ``text``."""
 
 
 def split_markup(paragraph: str) -> list[MarkupPiece]:
-    """The parts of a paragraph, in order."""
+    """Split a paragraph into its parts, in order."""
     pieces: list[MarkupPiece] = []
     place = 0
     for found in _KEPT.finditer(paragraph):
         end = found.end()
         if found[0][0].isalpha() and (behind := _BEHIND_ADDRESS.search(found[0])):
-            end = found.start() + behind.start()  # of a sentence, not of the address
+            end = found.start() + behind.start()  # the punctuation belongs to the sentence, not to the address
         if found.start() > place:
             pieces.append(_prose(paragraph[place : found.start()]))
         pieces.append(MarkupPiece(paragraph[found.start() : end], True))

@@ -1,8 +1,8 @@
-"""Words and punctuation apart and together again, as Moses does it: what packs with ``bpe.model`` were trained on.
+"""Splitting sentences into words and punctuation and joining them again like Moses, as packs with ``bpe.model`` expect.
 
-After the rules of Moses' tokenizer.perl, detokenizer.perl and normalize-punctuation.perl
-(https://github.com/moses-smt/mosesdecoder, scripts/tokenizer). Lists of abbreviations are shorter, and the rules for
-Finnish endings are left out.
+The rules follow Moses' tokenizer.perl, detokenizer.perl and normalize-punctuation.perl
+(https://github.com/moses-smt/mosesdecoder, scripts/tokenizer). The lists of abbreviations are shorter, and the rules
+for Finnish endings are left out.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ _ESCAPES = (
     ("]", "&#93;"),
 )  # fmt: skip
 _INSIDE = ".'-,"  # punctuation that may stand within a word or a number
-_CLITICS_BEFORE = ("fr", "it")  # l' homme; in English it is do n't, in others the apostrophe stands alone
+_CLITICS_BEFORE = ("fr", "it")  # l' homme; English has do n't, and in other languages the apostrophe is a word
 _CLOSING = re.compile(r"[,.?!:;\\%}\])]+")
 _APART_IN_FRENCH = re.compile(r"[?!:;%]+")
 _WITHOUT_SPACES = re.compile("[\u2e80-\ua4cf\uf900-\ufaff\ufe30-\ufe4f\uff00-\uff9f\U00020000-\U0003ffff]{2}")
@@ -32,7 +32,7 @@ _OPENING = re.compile(r"[(\[{¿¡$€£¥]+")
 
 
 def split_words(sentence: str, language: str) -> list[str]:
-    """The words and marks of a sentence of a language; those with a meaning in XML are written as entities."""
+    """Split a sentence of a language into words and marks; marks with a meaning in XML become entities."""
     text = re.sub(r"(?<=\d) %", "%", " ".join(sentence.translate(_PLAIN).split()))
     text = "".join(letter if _is_of_a_word(letter) else f" {letter} " for letter in text)
     text = re.sub(r"\.{2,}", r" \g<0> ", text)
@@ -50,7 +50,7 @@ def split_words(sentence: str, language: str) -> list[str]:
 
 
 def join_words(words: Sequence[str], language: str) -> str:
-    """The sentence that words and marks make, the inverse of :func:`split_words` as far as there is one."""
+    """Join words and marks into a sentence; the inverse of :func:`split_words`, as far as possible."""
     text, gap = "", ""
     is_quoted = {'"': False, "'": False}
     for escaped in words:
@@ -89,7 +89,7 @@ def _keeps_stop(word: str, following: str) -> bool:
 
 
 def _touch(before: str, after: str) -> bool:
-    """Whether two characters are Chinese or Japanese, marks included: no space stands between them."""
+    """Whether two characters are both Chinese or Japanese, marks included, and so have no space between them."""
     return _WITHOUT_SPACES.fullmatch(before + after) is not None
 
 

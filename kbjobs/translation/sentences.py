@@ -1,4 +1,4 @@
-"""Where sentences end, by rules: in all scripts, and also where no space follows."""
+"""Splitting text into sentences by rules, in all scripts, even where no space follows a sentence."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import re
 from dataclasses import dataclass
 
 WRAPPED = 50
-"""Characters from which a line that ends without a mark is taken as wrapped: its sentence goes on in the next one."""
+"""A line of at least this many characters without a mark at its end counts as wrapped: its sentence continues."""
 
 _CLOSERS = r"[\"'”’»)\]}」』）】]{0,3}"
 _END = re.compile(
@@ -14,7 +14,7 @@ _END = re.compile(
     rf"|(?P<narrow>[.!?…؟۔]++{_CLOSERS}\s+)"
     r"|(?P<line>[ \t\r]*\n\s*)"
 )
-# What stands with a full stop before a name, and what does before a number.
+# Abbreviations with a full stop before a name, and before a number.
 _TITLES = "mr mrs ms dr prof sr jr st vs eg e.g ie i.e cf approx ca p.ej ej sra srta ud uds av bzw z.b d.h u.a ggf evtl"
 _COUNTED = "no nos nr num núm fig figs vol p pp pág art cap str env"
 _BEFORE_NAMES = frozenset(f"{_TITLES} mme mlle dott ing lic sig".split())
@@ -24,14 +24,14 @@ _LAST_WORD = re.compile(r"[^\s(\[\"'“‘«]+$")
 
 @dataclass(frozen=True, slots=True)
 class Sentence:
-    """A sentence, and the white space that stands before it (the last may have no text)."""
+    """A sentence, and the white space before it (the last one may have no text)."""
 
     gap: str
     text: str
 
 
 def split_sentences(text: str) -> list[Sentence]:
-    """The sentences of a text; their gaps and texts in order are the text."""
+    """Split a text into sentences; joined in order, their gaps and texts give the text again."""
     found: list[Sentence] = []
     start = len(text) - len(text.lstrip())
     gap = text[:start]
@@ -71,19 +71,19 @@ def _is_end(text: str, start: int, end: re.Match[str]) -> bool:
 
 
 def is_abbreviation(word: str, following: str) -> bool:
-    """Whether the full stop behind a word belongs to it; ``following`` is what comes next, or how it begins."""
+    """Whether the full stop after a word belongs to it; ``following`` is the next text, or its start."""
     if word.lower() in _BEFORE_NUMBERS:
         return following[:1].isdigit()
     return word.lower() in _BEFORE_NAMES or (len(word) == 1 and word.isupper())
 
 
 def unwrap(text: str) -> str:
-    """A sentence on one line."""
+    """Put a sentence on one line."""
     return " ".join(text.split()) if "\n" in text else text
 
 
 def wrap_like(original: str, translated: str) -> str:
-    """A translated sentence with as many line ends as the original has, at about the same places."""
+    """Give a translated sentence as many line breaks as the original has, at about the same places."""
     breaks = [(found.start() / len(original), found[0]) for found in re.finditer(r"\s*\n\s*", original)]
     last = len(translated)
     for share, gap in reversed(breaks):

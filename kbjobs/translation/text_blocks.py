@@ -1,6 +1,6 @@
-"""A text of any length is read in blocks: paragraphs to translate, and what is left alone between them.
+"""Reading a text of any length in blocks: paragraphs to translate, and parts between them that stay as they are.
 
-Left alone are fenced code (CommonMark, "Fenced code blocks"), and the HTML elements whose content is no prose.
+Fenced code (CommonMark, "Fenced code blocks") stays untranslated, and so do HTML elements whose content is not prose.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
 MAX_BLOCK = 16_000
-"""Characters of a block: of a longer paragraph, or line, several are made."""
+"""Most characters of a block; a longer paragraph or line becomes several blocks."""
 
 _FENCE = re.compile(r"[ \t]*(`{3,}|~{3,})(?![^\n]*`)")
 _RAW = re.compile(r"<(pre|script|style|textarea|svg|math)(?=[\s/>])|(<!--)", re.IGNORECASE)
@@ -20,15 +20,15 @@ _SENTENCE_END = re.compile(r"[.!?…]\s|[。！？।॥؟۔]")
 
 @dataclass(frozen=True, slots=True)
 class TranslatedBlock:
-    """A part of a text; all of them in order are the text."""
+    """A part of a text; all parts in order give the text."""
 
     text: str
     is_kept: bool
-    """Whether it is left alone."""
+    """Whether it stays untranslated."""
 
 
 def read_blocks(pieces: Iterable[str]) -> Iterator[TranslatedBlock]:
-    """The blocks of a text that comes in pieces of any length."""
+    """Yield the blocks of a text that comes in pieces of any length."""
     paragraph = ""
     closing: re.Pattern[str] | None = None
     for line in _read_lines(pieces):
@@ -62,7 +62,7 @@ def read_blocks(pieces: Iterable[str]) -> Iterator[TranslatedBlock]:
 
 
 def _find_opening(line: str, is_begin: bool) -> re.Match[str] | None:
-    """Where something begins that is left alone and does not end on the same line."""
+    """Find the start of an untranslated part that does not end on the same line."""
     if is_begin and (fence := _FENCE.match(line)):
         return fence
     spans = [found.span() for found in _CODE_SPAN.finditer(line)] if "`" in line else []
@@ -75,7 +75,7 @@ def _find_opening(line: str, is_begin: bool) -> re.Match[str] | None:
 
 
 def _closing_of(opening: re.Match[str]) -> re.Pattern[str]:
-    """What ends it."""
+    """The pattern that ends an untranslated part."""
     if opening.re is _FENCE:
         mark = opening[1]
         return re.compile(rf"(?m)^[ \t>]*{re.escape(mark[0])}{{{len(mark)},}}[ \t\r]*$\n?")
@@ -85,7 +85,7 @@ def _closing_of(opening: re.Match[str]) -> re.Pattern[str]:
 
 
 def _read_lines(pieces: Iterable[str]) -> Iterator[str]:
-    """The lines, each with its end; one that is too long in parts."""
+    """Yield the lines with their line ends; a line that is too long comes in parts."""
     held = ""
     for piece in pieces:
         held += piece
@@ -101,7 +101,7 @@ def _read_lines(pieces: Iterable[str]) -> Iterator[str]:
 
 
 def _split(text: str) -> list[str]:
-    """The lines of a text, the last one without an end (it may be empty)."""
+    """Split a text into lines; the last one has no line end, and may be empty."""
     lines = text.split("\n")
     return [f"{line}\n" for line in lines[:-1]] + [lines[-1]]
 
@@ -116,7 +116,7 @@ def _cut(line: str) -> Iterator[str]:
 
 
 def _cut_place(text: str) -> int:
-    """Where a line that is too long is cut: behind a sentence, else behind a word, else anywhere."""
+    """Where to cut a line that is too long: after a sentence, else after a word, else anywhere."""
     head = text[:MAX_BLOCK]
     ends = [found.end() for found in _SENTENCE_END.finditer(head, MAX_BLOCK // 2)]
     if ends:

@@ -1,4 +1,4 @@
-"""The text that is to be translated: given as it is, in a file, or on stdin. It is UTF-8."""
+"""The text to translate: given directly, in a file, or on stdin, in UTF-8."""
 
 from __future__ import annotations
 
@@ -15,18 +15,18 @@ from kbjobs.errors import NotFoundError, UsageError
 PIECE = 64 * 1024
 """Bytes read at a time."""
 MAX_NAME = 4_096
-"""Longest path, in bytes (path_resolution(7)): what is longer is a text."""
+"""Longest path in bytes (path_resolution(7)); anything longer is a text."""
 _SUFFIXES = (".txt", ".md", ".markdown", ".rst", ".html", ".htm", ".xhtml", ".adoc", ".tex", ".csv", ".srt")
 
 
 @contextmanager
 def open_text(given: str) -> Iterator[Iterator[str]]:
-    """The text in pieces.
+    """Open a text, to be read in pieces.
 
     Args:
         given: ``-`` for stdin, the path of a file, or the text itself.
     Raises:
-        NotFoundError: it looks like the name of a file, and there is none.
+        NotFoundError: it looks like a file name, and there is no such file.
         UsageError: it is empty, a folder, or not UTF-8.
     """
     if given == "-":
@@ -47,7 +47,7 @@ def open_text(given: str) -> Iterator[Iterator[str]]:
     except OSError as error:
         raise UsageError(f"cannot read {given}: {error.strerror}", "Check its permissions.") from error
     with file:
-        if file.seekable():  # what is wrong is told before anything is translated
+        if file.seekable():  # check all of it before anything is translated
             for _ in _decode(file, given):
                 pass
             file.seek(0)

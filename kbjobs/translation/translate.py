@@ -1,7 +1,7 @@
-"""Translating a text of any length: through which packs, and piece by piece with bounded memory.
+"""Translating a text of any length, through one or two language packs, piece by piece in bounded memory.
 
-Paragraphs, white space, tags and code stay as they are. A sentence that is broken by a tag is translated in the parts
-between, because a model would lose or move what it does not know.
+Paragraphs, white space, tags and code stay as they are. If a tag breaks a sentence, the parts around it are translated
+separately, because a model would lose or move a tag that it does not know.
 """
 
 from __future__ import annotations
@@ -20,11 +20,11 @@ from kbjobs.translation.sentences import split_sentences, unwrap, wrap_like
 from kbjobs.translation.text_blocks import read_blocks
 
 AT_ONCE = 4 * BATCH
-"""Sentences that are gathered before they are computed: those of like length are then computed together."""
+"""Sentences gathered before they are computed, so that sentences of similar length are computed together."""
 
 
 def find_route(home: Home, source: str, target: str) -> list[LanguagePack]:
-    """Find the packs that lead from a language to another: one, or two by way of English.
+    """Find the packs that translate from one language to another: one pack, or two through English.
 
     Args:
         home: the home of the packs.
@@ -59,7 +59,7 @@ def find_route(home: Home, source: str, target: str) -> list[LanguagePack]:
 
 
 class TextTranslator:
-    """Translates texts by the packs of a route, which it loads. Raises as :class:`Translator`."""
+    """Translates texts with the packs of a route, which it loads. Raises the errors of :class:`Translator`."""
 
     def __init__(self, route: list[LanguagePack]) -> None:
         check_packages()
@@ -67,7 +67,7 @@ class TextTranslator:
         self._steps = [Translator(pack) for pack in route]
 
     def translate(self, pieces: Iterable[str]) -> Iterator[str]:
-        """A text that comes in pieces, translated, in pieces; as many sentences as :data:`AT_ONCE` are in memory."""
+        """Translate a text piece by piece; about :data:`AT_ONCE` sentences are in memory at a time."""
         gathered: list[str | _Open] = []
         count = 0
         for block in read_blocks(pieces):
@@ -94,7 +94,7 @@ class TextTranslator:
 
 @dataclass(frozen=True, slots=True)
 class _Open:
-    """A sentence that waits for its translation."""
+    """A sentence that is waiting for its translation."""
 
     original: str
     has_entities: bool

@@ -1,4 +1,4 @@
-"""Whether texts can be translated: a check that kbjobs doctor shows."""
+"""A check of the language packs, for kbjobs doctor."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from kbjobs.system.findings import Finding
 
 
 def check_languages(home: Home) -> Iterator[Finding]:
-    """Whether the language packs can be used."""
+    """Check whether the language packs are usable."""
     from kbjobs.languages.language_packs import DamagedLanguagePackError, list_packs
     from kbjobs.translation.engine import check_packages
 

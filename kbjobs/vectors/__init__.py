@@ -1,1 +1,1 @@
-"""The vector store behind one small interface, and keeping it equal to the ledger."""
+"""The vector store behind one small interface, and the code that keeps it equal to the ledger."""

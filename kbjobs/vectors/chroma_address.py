@@ -1,4 +1,4 @@
-"""Where a Chroma server is, and the token that a proxy before it asks for."""
+"""The address of a Chroma server, and the token for a proxy in front of it."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ BEARER = "authorization"  # the header whose value is written "Bearer TOKEN"
 
 @dataclass(frozen=True, slots=True)
 class ChromaAddress:
-    """A server's address, the headers sent with each request, and what begins the names of its collections."""
+    """A server's address, the headers sent with each request, and the prefix of its collections' names."""
 
     url: str
     headers: dict[str, str] = field(default_factory=dict, repr=False)
@@ -25,7 +25,7 @@ class ChromaAddress:
 
 
 def check_url(url: str) -> str:
-    """The address of a server without a slash at its end. Raises UsageError where it is none."""
+    """Check a server's address; returns it without a trailing slash. Raises UsageError if it is invalid."""
     parts = _split(url)
     if parts is None or parts.scheme not in ("http", "https") or not parts.hostname or parts.query or parts.fragment:
         raise UsageError(f"vectors.chroma = {url!r} is not the address of a server", "Give one like http://HOST:8000.")
@@ -47,19 +47,19 @@ def _split(url: str) -> SplitResult | None:
 
 
 def read_address(home: Home, settings: Settings) -> ChromaAddress | None:
-    """The server of the settings; None where collections lie in their directories. Raises UsageError."""
+    """The server of the settings; None if collections are kept in directories. Raises UsageError."""
     url = settings.text("vectors.chroma")
     return address_of(home, settings, url, settings.text("vectors.chroma_prefix")) if url else None
 
 
 def address_of(home: Home, settings: Settings, url: str, prefix: str) -> ChromaAddress:
-    """A server by its address.
+    """Describe a server by its address.
 
     Args:
-        home: whose secrets hold the token. Only the server of the settings gets it.
-        settings: name that server and the header of its token.
+        home: the home whose secrets hold the token. Only the server in the settings gets it.
+        settings: the settings, which name that server and the token's header.
         url: the address.
-        prefix: begins the names of the collections.
+        prefix: the prefix of the collections' names.
     """
     url, configured = check_url(url), settings.text("vectors.chroma")
     token = find_secret(home, CHROMA_TOKEN) if configured and url == check_url(configured) else None

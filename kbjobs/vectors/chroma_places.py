@@ -1,6 +1,6 @@
-"""On which server a model's collection was last published, as its ledger remembers it, and what it is named there.
+"""The server where a model's collection was last published, as the ledger records it, and the collection's name there.
 
-Whoever clears or deletes it may have other settings by then.
+The ledger records it because the settings may have changed by the time the collection is cleared or deleted.
 """
 
 from __future__ import annotations
@@ -12,14 +12,14 @@ import secrets
 from kbjobs.store.ledger import Ledger
 
 OWNER = "kbjobs_owner"
-"""The item of a collection's metadata that tells the ledger which it is a copy of; and the ledger's fact of it."""
+"""The key in a collection's metadata that names the ledger it copies; also the name of the ledger's fact for it."""
 _PLACE = "on a server "
 
 log = logging.getLogger(__name__)
 
 
 def owner_of(ledger: Ledger) -> str:
-    """A random name of a ledger, by which its collections are known. A home that was moved or restored keeps it."""
+    """The random name of a ledger that marks its collections. It survives moving and restoring the home."""
     known = ledger.fact(OWNER)
     if known is None:
         known = secrets.token_hex(16)
@@ -28,7 +28,7 @@ def owner_of(ledger: Ledger) -> str:
 
 
 def place_of(ledger: Ledger, key: str) -> tuple[str, str] | None:
-    """The address and the prefix of the server that a model's collection was last published on; None without one."""
+    """The address and prefix of the server where a model's collection was last published; None if there is none."""
     recorded = ledger.fact(_PLACE + key)
     if recorded is None:
         return None
@@ -37,7 +37,7 @@ def place_of(ledger: Ledger, key: str) -> tuple[str, str] | None:
 
 
 def list_places(ledger: Ledger) -> list[tuple[str, str, str]]:
-    """Of each model whose collection was published on a server its key, the address and the prefix."""
+    """Key, server address and prefix of each model whose collection was published on a server."""
     return [(row.key, *place) for row in ledger.models() if (place := place_of(ledger, row.key)) is not None]
 
 
@@ -45,27 +45,27 @@ def name_collection(prefix: str, source_id: str, key: str) -> str:
     """Name a collection on a server.
 
     Args:
-        prefix: what this home's collections begin with.
-        source_id: id of the source.
+        prefix: the prefix of this home's collections.
+        source_id: the source's id.
         key: the model's key.
     """
     return f"{prefix}-{source_id}-{key}"
 
 
 def name_store(ledger: Ledger, key: str) -> str:
-    """The address of the server that a model's collection was last published on; '' if it lies in the home."""
+    """The address of the server where a model's collection was last published; '' if it is in the home."""
     return (place_of(ledger, key) or ("", ""))[0]
 
 
 def note_place(ledger: Ledger, key: str, url: str, prefix: str, source_id: str) -> None:
-    """Record where a collection is published now; a copy that stays at another place is logged.
+    """Record where a collection is published now, and log a copy that stays elsewhere.
 
     Args:
         ledger: the source's ledger.
         key: the model's key.
         url: the server's address.
-        prefix: what this home's collections begin with.
-        source_id: id of the source.
+        prefix: the prefix of this home's collections.
+        source_id: the source's id.
     """
     recorded = place_of(ledger, key)
     if recorded == (url, prefix):
@@ -81,7 +81,7 @@ def forget_place(ledger: Ledger, key: str, source_id: str = "") -> None:
     Args:
         ledger: the source's ledger.
         key: the model's key.
-        source_id: id of the source, to log that a copy stays on the server; '' to log nothing.
+        source_id: the source's id, to log that a copy stays on the server; '' to log nothing.
     """
     recorded = place_of(ledger, key)
     if recorded is not None and source_id:

@@ -1,8 +1,8 @@
-"""Chroma in a process of its own.
+"""Chroma in a separate process.
 
-Chroma keeps Python's global lock for as long as it writes: 250 records stopped every other thread for 0.15 to 0.2 s
-(chromadb 1.5), in which no engine was given its next texts. Beside it, it also neither takes the memory of a worker
-nor ends it by a crash.
+Chroma holds Python's global lock while it writes: 250 records stopped every other thread for 0.15 to 0.2 s
+(chromadb 1.5), in which no engine was given its next texts. In its own process, it also neither uses the worker's
+memory nor takes the worker down by a crash.
 """
 
 from __future__ import annotations
@@ -17,21 +17,21 @@ from kbjobs.vectors.chroma_service import ChromaService
 from kbjobs.vectors.collection import ApartError, Collection, asking, check_directory
 
 LIMITS = ChildLimits(3600.0)
-"""Of an answer of Chroma's: opening and searching a large collection for the first time reads all of it."""
+"""Limits of one call to Chroma; opening and searching a large collection for the first time reads all of it."""
 
 _PROGRAM = ChildProgram(f"{ChromaService.__module__}:{ChromaService.__name__}", memory=None, is_heard=True)
 
 
 class _GoneError(ApartError):
-    """The process that had a collection open is no more."""
+    """The process that had a collection open has ended."""
 
 
 class ChromaProcess:
-    """Opens collections of directories in another process, which is started at once, and again when it is gone."""
+    """Opens directories' collections in another process, which is started at once, and restarted if it has ended."""
 
     def __init__(self) -> None:
         self._child = ChildProcess(_PROGRAM, "the Chroma process")
-        with contextlib.suppress(OSError):  # told when it is used
+        with contextlib.suppress(OSError):  # the first use reports the error
             self._child.start()
 
     @property
@@ -48,7 +48,7 @@ class ChromaProcess:
         return Collection(str(path), opened, batch, ask, opened.close)
 
     def close(self) -> None:
-        """End the process. What was written and closed is on the disk."""
+        """Stop the process. Closed collections are on disk."""
         self._child.stop()
 
     def _open(self, path: Path, create: bool) -> tuple[int, int, int | None]:
@@ -79,7 +79,7 @@ class ChromaProcess:
 
 
 class _Opened:
-    """Stands for Chroma's own collection in the other process: has those of its methods that are used."""
+    """A proxy of Chroma's own collection in the other process; forwards method calls."""
 
     def __init__(self, owner: ChromaProcess, pid: int | None, number: int) -> None:
         self._ask = partial(owner.ask, pid)
@@ -92,6 +92,6 @@ class _Opened:
         return ask
 
     def close(self) -> None:
-        """Let go of it; where the process is gone, so is its hold. Raises ApartError if Chroma fails at it."""
+        """Release the collection; does nothing if the process has ended. Raises ApartError if Chroma fails."""
         with contextlib.suppress(_GoneError):
             self._ask("close", self._number)

@@ -1,8 +1,8 @@
-"""A Chroma server: reaching it, waiting while it is away, and telling what it says.
+"""A Chroma server: connecting to it, waiting while it is unavailable, and explaining its errors.
 
-Facts of chromadb 1.5.9: its client knows no timeout, repeats nothing and raises unrelated types; names of collections
-have 3 to 512 of a–z, A–Z, 0–9, '.', '_' and '-'; a client goes on with a server that was killed and started again.
-The server knows no accounts: a proxy before it asks for a token.
+Facts about chromadb 1.5.9: its client has no timeout and no retries, and raises unrelated types; names of collections
+have 3 to 512 of a–z, A–Z, 0–9, '.', '_' and '-'; a client keeps working after the server was killed and restarted.
+The server has no accounts: a proxy in front of it may ask for a token.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from kbjobs.vectors.chroma_address import CHROMA_TOKEN, ChromaAddress
 from kbjobs.vectors.chroma_places import OWNER
 from kbjobs.vectors.collection import CONFIGURATION, Collection, CollectionError
 
-TIMEOUT = 120.0  # seconds for one answer: an upsert of 250 records takes 0.1 s, reading 100,000 ids 0.2 s
+TIMEOUT = 120.0  # seconds for one reply; an upsert of 250 records takes 0.1 s, reading 100,000 ids 0.2 s
 FIRST_WAIT, MAX_WAIT = 0.25, 15.0
 FULL = ("disk is full", "no space left", "disk full")
 
@@ -32,7 +32,7 @@ log = logging.getLogger(__name__)
 
 
 class ServerAwayError(TransientError):
-    """The server does not answer, or says that it cannot just now."""
+    """The server does not answer, or reports that it is unavailable."""
 
     exit_code = UnavailableError.exit_code
 
@@ -42,31 +42,31 @@ class ServerFullError(UnavailableError):
 
 
 class UnknownCollectionError(CollectionError):
-    """The server has no collection of that name, or no longer the one that was opened."""
+    """The server has no collection of that name, or the opened one no longer exists."""
 
 
 class ForeignCollectionError(ConflictError):
-    """A collection of that name belongs to somebody else."""
+    """A collection of that name belongs to another ledger."""
 
 
 def never_wait(told: str) -> None:
-    """For those who do not wait."""
+    """Do nothing; the default wait callback."""
 
 
 @dataclass(frozen=True, slots=True)
 class Waiting:
-    """How long to wait for a server that is away, in seconds; ``on_wait`` is told why, and may raise to end it."""
+    """How long to wait for an unavailable server, in seconds; ``on_wait`` gets the reason, and may raise to stop."""
 
     seconds: float = 0.0
     on_wait: Callable[[str], None] = never_wait
 
 
 class ChromaServer:
-    """A server, connected to when it is first asked.
+    """A server, connected to when it is first used.
 
     Args:
-        address: where it is.
-        waiting: what to do while it is away.
+        address: its address.
+        waiting: how to wait while it is unavailable.
     """
 
     def __init__(self, address: ChromaAddress, waiting: Waiting | None = None) -> None:
@@ -77,7 +77,7 @@ class ChromaServer:
         self._batch = 0
 
     def waiting_as(self, waiting: Waiting) -> ChromaServer:
-        """The same server, waited for in another way."""
+        """The same server with another way of waiting, and with connections of its own."""
         return ChromaServer(self._address, waiting)
 
     def close(self) -> None:
@@ -87,15 +87,25 @@ class ChromaServer:
             self._client = None
 
     def check(self) -> None:
-        """Connect; raises what stands in the way."""
+        """Check that a connection is possible; raises the error if not."""
         self._ask(self._sdk)
 
     def has(self, name: str, owner: str) -> bool:
-        """Whether there is a collection of the name. Raises ForeignCollectionError where it is not the owner's."""
+        """Whether there is a collection of that name. Raises ForeignCollectionError if it is not the owner's."""
         return self._find(name, owner) is not None
 
     def open(self, name: str, owner: str, create: bool = False) -> Collection:
-        """Open a collection; raises UnknownCollectionError, ForeignCollectionError."""
+        """Open a collection.
+
+        Args:
+            name: the collection's name.
+            owner: the name of the ledger it must belong to.
+            create: whether to create the collection if it does not exist.
+
+        Raises:
+            UnknownCollectionError: there is no such collection.
+            ForeignCollectionError: it belongs to another owner.
+        """
         found = self._find(name, owner)
         if found is None and create:
             found = self._ask(
@@ -103,13 +113,19 @@ class ChromaServer:
                     name, embedding_function=None, configuration=CONFIGURATION, metadata={OWNER: owner}
                 )
             )
-            self._check_owner(found, name, owner)  # another one may have been quicker
+            self._check_owner(found, name, owner)  # somebody else may have been faster
         if found is None:
             raise UnknownCollectionError(f"there is no collection {name} on {self.url}", "Index the source first.")
         return Collection(f"{name} on {self.url}", found, self._batch, self._ask)
 
     def rename(self, name: str, owner: str, new: str) -> None:
-        """Give a collection another name, which is free. After a lost reply it has it already."""
+        """Rename a collection; does nothing if it has the new name already, as after a lost reply.
+
+        Args:
+            name: its name.
+            owner: the name of the ledger it belongs to.
+            new: the new name, which must be free.
+        """
         found = self._find(name, owner)
         if found is None and self.has(new, owner):
             return
@@ -121,12 +137,12 @@ class ChromaServer:
         self._ask(modify)
 
     def delete(self, name: str, owner: str) -> None:
-        """Delete a collection; one that is not there is no error."""
+        """Delete a collection; a missing one is no error."""
         if self._find(name, owner) is not None:
             self._ask(lambda: self._delete(name))
 
     def fingerprint(self, name: str, owner: str) -> str:
-        """Which collection it is and how many records it has; '' where there is none."""
+        """The collection's identity and number of records as a text; '' if there is no such collection."""
         found = self._find(name, owner)
         return "" if found is None else f"{self.url} {found.id} {self._ask(found.count)}"
 
@@ -160,7 +176,7 @@ class ChromaServer:
             )
 
     def _sdk(self) -> Any:
-        """Chroma's client. Raises what httpx and chromadb raise."""
+        """Chroma's client, connected. Raises the errors of httpx and chromadb."""
         if self._client is None:
             self._check_answers()
             import chromadb
@@ -172,7 +188,7 @@ class ChromaServer:
                 headers=dict(self._headers),
                 settings=ChromaSettings(anonymized_telemetry=False),
             )
-            # There is no setting for either. A hook sees the status, which the client forgets for what is not JSON.
+            # Chroma has no setting for either. A hook sees the status, which the client drops if a reply is not JSON.
             session: Any = client._server._session
             session.timeout = TIMEOUT
             session.event_hooks = {"response": [_check_status]}
@@ -181,7 +197,7 @@ class ChromaServer:
         return self._client
 
     def _check_answers(self) -> None:
-        """Ask the address for a sign of a Chroma server: connecting says less of what is wrong."""
+        """Check that a Chroma server answers at the address, because the client's own errors say less."""
         import httpx
 
         with httpx.Client(timeout=TIMEOUT, headers=self._headers, event_hooks={"response": [_check_status]}) as client:
@@ -196,14 +212,14 @@ class ChromaServer:
         )
 
     def _ask(self, work: Callable[[], Found]) -> Found:
-        """The result of some work, repeated while the server is away, for as long as that is waited for."""
-        logging.getLogger("httpx").setLevel(logging.WARNING)  # it tells of every request
+        """Do some work and return its result; repeats it while the server is unavailable, up to the time to wait."""
+        logging.getLogger("httpx").setLevel(logging.WARNING)  # it would log every request
         until = time.monotonic() + self._waiting.seconds
         tries = 0
         while True:
             try:
                 return work()
-            except Exception as error:  # noqa: BLE001 — many unrelated types; each is told, none swallowed
+            except Exception as error:  # noqa: BLE001 — many unrelated types; each is explained, none swallowed
                 failure = self._explain(error)
                 if not isinstance(failure, ServerAwayError) or time.monotonic() >= until:
                     raise failure from None  # the library's exception may quote a header
@@ -239,7 +255,7 @@ class ChromaServer:
     def _explain_status(self, error: _StatusError) -> Exception:
         says = self._quote(error.text)
         if error.status in (401, 403, 407):
-            # Not what the server says: it may repeat the token.
+            # Do not quote the server, which may repeat the token.
             return MissingRequirementError(
                 f"{self.url} refuses {CHROMA_TOKEN} with status {error.status}"
                 if self._headers
@@ -265,13 +281,13 @@ class ChromaServer:
         return UnavailableError(f"the Chroma server {self.url} failed: {says}", "Look at its log.")
 
     def _quote(self, text: str) -> str:
-        """What the server says, without what was sent to it in a header."""
+        """The server's message, without the values of headers sent to it."""
         sent = self._headers.values()
         return clean_message(text, [*sent, *(value.removeprefix("Bearer ") for value in sent)]) or "nothing"
 
 
 class _StatusError(Exception):
-    """An answer with a status that the library has no type of its own for."""
+    """A reply with an error status that is not Chroma's own error."""
 
     def __init__(self, status: int, text: str) -> None:
         super().__init__(status, text)
@@ -279,7 +295,7 @@ class _StatusError(Exception):
 
 
 def _check_status(answer: Any) -> None:
-    """Raise for an answer that is not a Chroma server's own error."""
+    """Raise _StatusError for an error reply that is not a Chroma server's own."""
     if answer.status_code < 300:
         return
     answer.read()
@@ -294,5 +310,5 @@ def _check_status(answer: Any) -> None:
 
 
 def _is_internal(error: Any) -> bool:
-    """Whether the server itself stumbled, as over a lock of its database, and may do it at the next try."""
+    """Whether the server itself failed, for example at a lock of its database, so that another try may succeed."""
     return type(error).__name__ in ("InternalError", "RateLimitError", "QuotaError", "ChromaError")

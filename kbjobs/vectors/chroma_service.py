@@ -1,4 +1,4 @@
-"""Chroma at work on directories, for a process that has other things to compute meanwhile."""
+"""The service that runs Chroma on directories in a separate process."""
 
 from __future__ import annotations
 
@@ -10,19 +10,19 @@ from typing import Any
 
 
 class ChromaService:
-    """Collections are opened, asked and closed, by number."""
+    """Opens, calls and closes collections, which it identifies by number."""
 
     def __init__(self) -> None:
-        import chromadb  # noqa: F401 — half a second, while the caller has nothing to write yet
+        import chromadb  # noqa: F401 — takes half a second, while the caller has nothing to write yet
 
         self._opened: dict[int, tuple[Any, Callable[[], None], int]] = {}
         self._newest = 0
 
     def open(self, path: Path, create: bool) -> tuple[int, int]:
-        """Open a directory's collection: its number, and how many records it takes at once."""
+        """Open a directory's collection; returns its number, and the largest number of records of a write."""
         from kbjobs.vectors.collection import open_chroma
 
-        # Held until this process ends, however it ends: who comes after it waits for its last write.
+        # Held until this process ends in any way, so that a successor waits for its last write.
         lock = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
         try:
             fcntl.flock(lock, fcntl.LOCK_EX)
@@ -45,7 +45,7 @@ class ChromaService:
         return getattr(self._opened[number][0], method)(**named)
 
     def close(self, number: int) -> None:
-        """Let go of a collection and of its directory."""
+        """Release a collection and its directory."""
         _, close, lock = self._opened.pop(number)
         try:
             close()

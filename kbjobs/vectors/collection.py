@@ -1,7 +1,7 @@
 """One ChromaDB collection, in a directory or on a server: explicit vectors, cosine space, upserts only.
 
-Chroma is not process-safe in a directory and says nothing about it. A writer therefore opens its directory after
-taking the source's lock and closes it before letting go; a reader opens it again for each search.
+In a directory, Chroma is not safe for several processes, and does not warn about it. A writer therefore opens the
+directory after taking the source's lock, and closes it before releasing the lock; a reader opens it for each search.
 """
 
 from __future__ import annotations
@@ -21,19 +21,19 @@ from kbjobs.system.closing import Closable
 from kbjobs.vectors.hnsw_files import DATABASE, find_damage
 
 COLLECTION_NAME = "passages"
-# ef_search (default 100) is how many candidates a search keeps. With 100 a passage unlike a few hundred near-equal
-# ones was missed in 13 of 20 collections, whatever M and ef_construction; with 500 in none.
+# ef_search (default 100) is the number of candidates that a search keeps. With 100, a passage unlike a few hundred
+# near-equal ones was missed in 13 of 20 collections, whatever M and ef_construction; with 500, in none.
 CONFIGURATION = {"hnsw": {"space": "cosine", "ef_search": 500}}
-BATCH = 250  # records an upsert; larger ones are not faster, and other builds of Chroma allow fewer
-PAGE = 5000  # records a read
-PAGE_OF_IDS = 100_000  # ids alone: Chroma goes through all before an offset, so that small pages take quadratic time
+BATCH = 250  # records per upsert; more are not faster, and other builds of Chroma allow fewer
+PAGE = 5000  # records per read
+PAGE_OF_IDS = 100_000  # ids per read: Chroma scans all ids before an offset, so small pages take quadratic time
 REMEDY = "kbjobs sources rebuild ID makes it anew from the ledger, without embedding anything again."
-NEAR = 1e-3  # cosine distance below which a hit is the vector itself
+NEAR = 1e-3  # a hit at a smaller cosine distance counts as the vector itself
 
 
 @dataclass(frozen=True, slots=True)
 class Neighbour:
-    """A passage found: its record id, cosine similarity, text and where it is from."""
+    """A passage found: its record id, cosine similarity, text and document."""
 
     id: str
     score: float
@@ -51,21 +51,21 @@ Found = TypeVar("Found")
 
 
 class CollectionReader(Protocol):
-    """How Chroma is asked: what it raises is told to a person; a server that is away is asked again."""
+    """Calls Chroma: turns its errors into messages for people, and may retry an unavailable server."""
 
     def __call__(self, work: Callable[[], Found]) -> Found:
-        """What the work gives; raises KbjobsError."""
+        """Do the work and return its result; raises KbjobsError."""
 
 
 class Collection(Closable):
     """An open collection. Use as a context manager.
 
     Args:
-        place: the directory, or the address and the name on a server; for messages.
-        collection: Chroma's own.
-        batch: records that an upsert may have.
-        ask: how its methods are called.
-        close: lets go of it.
+        place: the directory, or the name and address on a server, for messages.
+        collection: Chroma's own collection.
+        batch: the most records that an upsert may have.
+        ask: calls its methods.
+        close: releases it.
     """
 
     def __init__(
@@ -77,11 +77,11 @@ class Collection(Closable):
         self._ask, self._close = ask, close
 
     def close(self) -> None:
-        """Let go of the directory."""
+        """Release the directory."""
         self._close()
 
     def count(self) -> int:
-        """How many records it holds."""
+        """The number of its records."""
         return self._ask(lambda: int(self._collection.count()))
 
     def ids(self) -> set[str]:
@@ -94,14 +94,14 @@ class Collection(Closable):
         return found
 
     def dimension(self) -> int | None:
-        """How long its vectors are; None if it has none."""
+        """The dimension of its vectors; None if it has none."""
         found = self._get(include=["embeddings"], limit=1)["embeddings"]
         return len(found[0]) if len(found) else None
 
     def read(self, ids: Sequence[str], has_vectors: bool) -> Iterator[Record]:
-        """Those of the records that are there, in any order; with no vectors where these are not asked for.
+        """Yield those of the records that exist, in any order, and without vectors if they are not requested.
 
-        Raises CollectionError also if the vector of one cannot be had.
+        Raises CollectionError even if the vector of only one record cannot be read.
         """
         parts: Any = ["documents", "metadatas", *(["embeddings"] if has_vectors else [])]
         found = self._get(ids=list(ids), include=parts)
@@ -118,7 +118,7 @@ class Collection(Closable):
             )
 
     def upsert(self, records: Sequence[Record]) -> None:
-        """Write records, replacing those of the same id."""
+        """Write records, replacing those with the same id."""
         for start in range(0, len(records), self._batch):
             batch = records[start : start + self._batch]
             self._ask(
@@ -132,12 +132,12 @@ class Collection(Closable):
             )
 
     def delete(self, ids: Sequence[str]) -> None:
-        """Remove records; ids that are not there are no error."""
+        """Delete records; unknown ids are no error."""
         for start in range(0, len(ids), self._batch):
             self._ask(partial(self._collection.delete, ids=list(ids[start : start + self._batch])))
 
     def query(self, vector: NDArray[np.float32], count: int) -> list[Neighbour]:
-        """The nearest records, best first."""
+        """Find the records nearest to a vector, best first."""
         found = self._query([vector], count, ["documents", "metadatas", "distances"])
         rows = zip(found["ids"][0], found["distances"][0], found["documents"][0], found["metadatas"][0], strict=True)
         return [
@@ -146,15 +146,15 @@ class Collection(Closable):
         ]
 
     def similarities(self, vectors: NDArray[np.float32], count: int) -> list[list[float]]:
-        """The cosines of the nearest records of each vector, best first."""
+        """The cosines of each vector's nearest records, best first."""
         found = self._query(vectors, count, ["distances"])
         return [[1.0 - float(distance) for distance in distances] for distances in found["distances"]]
 
     def unreachable(self, records: Sequence[Record]) -> list[str]:
         """The ids of records that a search for their own vector does not find.
 
-        Equal vectors stand in for each other. The index is approximate: about one in a thousand of very like
-        passages is not among its own ten or hundred neighbours, but is among a thousand. What was lost is not.
+        An equal vector counts as found. The index is approximate: about one in a thousand of very similar passages is
+        not among its own ten or hundred nearest neighbours, but among its thousand. A lost record is not even there.
         """
         left = list(records)
         for neighbours in (10, 100, 1000):
@@ -177,16 +177,16 @@ class Collection(Closable):
 
 
 class OpenDirectory(Protocol):
-    """How the collection in a directory is opened: here, or in a process of its own."""
+    """Opens the collection in a directory, in this process or in a separate one."""
 
     def __call__(self, path: Path, create: bool = False) -> Collection:
         """As :func:`open_directory`."""
 
 
 def open_directory(path: Path, create: bool = False) -> Collection:
-    """Open the collection in a directory, or with ``create`` make it where there is none.
+    """Open the collection in a directory; with ``create``, create a missing one.
 
-    Raises CollectionError if it is not there, or is damaged.
+    Raises CollectionError if it is missing or damaged.
     """
     check_directory(path, create)
     ask = asking(path)
@@ -195,7 +195,7 @@ def open_directory(path: Path, create: bool = False) -> Collection:
 
 
 def check_directory(path: Path, create: bool = False) -> None:
-    """Raise CollectionError if a directory has no collection and is not to get one, or has a damaged one."""
+    """Raise CollectionError if a directory's collection is damaged, or is missing and will not be created."""
     if not create and not (path / DATABASE).is_file():
         raise CollectionError(f"there is no vector collection in {path}", "Index the source first.")
     if (path / DATABASE).is_file() and (damage := find_damage(path)):
@@ -203,9 +203,9 @@ def check_directory(path: Path, create: bool = False) -> None:
 
 
 def asking(path: Path) -> CollectionReader:
-    """How Chroma is asked of a directory.
+    """Make a function that calls Chroma on a directory.
 
-    It raises many unrelated types, also from its Rust part; a person needs the directory and a remedy.
+    Chroma raises many unrelated types, some from its Rust part; a person needs the directory and a remedy.
     """
 
     def ask(work: Callable[[], Found]) -> Found:
@@ -219,13 +219,13 @@ def asking(path: Path) -> CollectionReader:
 
 
 class ApartError(Exception):
-    """What Chroma raised in a process of its own, in words; or that this process is gone."""
+    """An error of Chroma in its separate process, as text; or the end of that process."""
 
 
 def open_chroma(path: Path, create: bool) -> tuple[Any, int, Callable[[], None]]:
-    """Chroma's own collection in a directory, how many records it takes at once, and what lets go of it.
+    """Open Chroma's own collection in a directory; returns it, the most records of a write, and its close function.
 
-    Raises whatever Chroma raises.
+    Passes on Chroma's errors.
     """
     import chromadb
     from chromadb.api.shared_system_client import SharedSystemClient
@@ -234,7 +234,7 @@ def open_chroma(path: Path, create: bool) -> tuple[Any, int, Callable[[], None]]
     try:
         client = chromadb.PersistentClient(path, settings=Settings(anonymized_telemetry=False))
     except BaseException:
-        # Chroma keeps a client that failed to open, and would hand it out again for this path.
+        # Chroma caches a client that failed to open, and would return it again for this path.
         SharedSystemClient.clear_system_cache()
         raise
     try:

@@ -1,4 +1,4 @@
-"""A collection is changed in a copy beside it and published by a rename.
+"""Changing a collection in a working copy next to it, and publishing the copy by a rename.
 
 A search therefore sees the last verified state until the new one is verified, and a kill at any point
 leaves either the old collection or the new one in place.
@@ -23,7 +23,7 @@ class WorkingCopy:
 
     Args:
         live: the directory that is searched.
-        opens: how a directory's collection is opened.
+        opens: opens a directory's collection.
     """
 
     def __init__(self, live: Path, opens: OpenDirectory = open_directory) -> None:
@@ -40,15 +40,15 @@ class WorkingCopy:
         return self.live, self.building, self._copying, self._old, self._clearing
 
     def readable(self) -> Path:
-        """The directory to search: the live one, or in the instant of a swap the one it replaces."""
+        """The directory to search: the live one, or in the middle of a swap the old one."""
         return self._old if self._swap.is_half_done else self.live
 
     def is_there(self) -> bool:
-        """Whether there is a directory to search. A swap may end between two of the looks."""
+        """Whether there is a directory to search. The live one is checked twice, as a swap may end in between."""
         return self.live.exists() or self._old.exists() or self.live.exists()
 
     def recover(self) -> None:
-        """Finish what a kill has cut short: a copy that was not whole, a swap between its two renames."""
+        """Recover from a kill: finish a swap between its two renames, and remove incomplete copies."""
         self._swap.recover(finish=True)
         for leftover in (self._copying, self._clearing):
             remove_tree(leftover)
@@ -58,26 +58,26 @@ class WorkingCopy:
         return self.live.exists()
 
     def has_begun(self) -> bool:
-        """Whether a working copy was begun."""
+        """Whether a working copy has been begun."""
         return self.building.exists()
 
     @property
     def is_in_place(self) -> bool:
-        """Whether the live collection itself is written to, instead of a copy."""
+        """Whether changes go into the live collection itself instead of a copy."""
         return False
 
     def open_live(self) -> Collection:
-        """Open the published collection; raises CollectionError where it cannot be used."""
+        """Open the published collection; raises CollectionError if it is unusable."""
         return self._opens(self.readable())
 
     def open_building(self) -> Collection:
-        """Open the collection of the working copy that was begun; raises CollectionError."""
+        """Open the collection of the working copy; raises CollectionError."""
         return self._opens(self.building, create=True)
 
     def begin(self, empty: bool) -> None:
-        """Begin a directory to write to: go on with one that was begun, else a copy of the live one, or an empty one.
+        """Begin a directory to write to: resume one begun before, otherwise copy the live one, or make an empty one.
 
-        Of what is written anew at each publishing nothing is copied.
+        Files that every publishing rewrites are not copied.
         """
         self.recover()
         if not self.building.exists():
@@ -91,18 +91,18 @@ class WorkingCopy:
                 crash_point("copy.renamed")
 
     def remove_from_server(self) -> None:
-        """Remove what lies on a server; of a directory nothing does."""
+        """Remove the collection from a server; nothing to do for a directory."""
 
     def discard(self) -> None:
-        """Throw the working copy away."""
+        """Discard the working copy."""
         self.recover()
         if self.building.exists():
             shutil.rmtree(self.building)
 
     def clear(self) -> int:
-        """Remove the collection and everything beside it; returns how many bytes of the disk that frees.
+        """Remove the collection and everything next to it; returns the bytes freed on disk.
 
-        A directory is renamed first, so that nobody ever takes a half removed one for a collection.
+        A directory is renamed first, so that a half-removed one is never taken for a collection.
         """
         freed = sum(disk_bytes(path) for path in self.directories() if path.exists())
         self.recover()
@@ -117,14 +117,14 @@ class WorkingCopy:
         return shutil.ignore_patterns(MATRIX, f"{MENDING}*")(folder, names)
 
     def close(self) -> None:
-        """Let go of what was opened to reach it."""
+        """Close connections, if there are any."""
 
     def describe(self) -> str:
-        """A text that changes as soon as anybody writes to what is published."""
+        """A text that changes as soon as anybody writes to the published collection."""
         return describe_files(self.live)
 
     def publish(self) -> None:
-        """Put the closed and verified working copy in the place of the live collection."""
+        """Replace the live collection by the closed and verified working copy."""
         crash_point("publish.before")
         sync_tree(self.building)
         self._swap.publish()
@@ -132,12 +132,12 @@ class WorkingCopy:
 
 
 def check_room(copies: WorkingCopy, whole: int, is_fresh: bool) -> None:
-    """Raise UnavailableError where the disk has no room for what publishing writes beside what is there.
+    """Raise UnavailableError if the disk has no room for the files that publishing writes.
 
     Args:
         copies: the directories of the collection.
-        whole: bytes of the whole collection, if it were written from nothing.
-        is_fresh: it is; else a copy of the live one is changed.
+        whole: the bytes of the whole collection if it is written from nothing.
+        is_fresh: whether it is written from nothing; otherwise a copy of the live one is changed.
     """
     begun = disk_bytes(copies.building) if copies.building.exists() else 0
     copied = disk_bytes(copies.live) if copies.live.exists() and not is_fresh else 0
@@ -153,9 +153,9 @@ def check_room(copies: WorkingCopy, whole: int, is_fresh: bool) -> None:
 
 
 def describe_files(directory: Path) -> str:
-    """Name, inode, size and times of each file of a directory, as a text that changes as soon as anybody writes there.
+    """A hash of name, inode, size and times of a directory's files, which changes as soon as anybody writes there.
 
-    Nothing is read of the files: what the disk itself loses is not seen.
+    The files are not read, so data lost by the disk itself goes unnoticed.
     """
     found = []
     for path in sorted(directory.rglob("*")):
@@ -167,7 +167,7 @@ def describe_files(directory: Path) -> str:
 
 
 def disk_bytes(path: Path) -> int:
-    """What a directory's files take on the disk; nothing for a link to one."""
+    """The disk space of a directory's files in bytes; 0 for a link to a directory."""
     if path.is_symlink():
         return 0
     return sum(file.lstat().st_blocks * 512 for file in path.rglob("*") if file.is_file())

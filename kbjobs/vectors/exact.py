@@ -1,8 +1,8 @@
-"""The exact index of a collection: its vectors as a matrix, its passages and their words in a file, from the ledger.
+"""The exact index of a collection: its vectors as a matrix, and its passages with their words in a file.
 
-Both lie in the collection's directory and take its place with it. An older version has published directories without
-them: these are searched with Chroma, until they are next published. Where the matrix would be too large there is none
-either, on purpose: Chroma finds the vectors, and the file says of which passages they are.
+Both are written from the ledger into the collection's directory, and published with it. Directories from an older
+version lack them, and are searched with Chroma until they are next published. If the matrix would be too large, it is
+left out on purpose: Chroma finds the vectors, and the file tells which passages they belong to.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from kbjobs.vectors.wanted import WITHOUT_MATRIX, LedgerRecords, read_wanted
 
 MATRIX = "matrix.f32"
 PASSAGES = "passages.db"
-MENDING = "mending-"  # begins the name of a directory in which a damaged index is written anew
+MENDING = "mending-"  # name prefix of a directory in which a damaged index is rebuilt
 
 
 def write_exact(ledger: Ledger, model: int, profile: int, directory: Path, wanted: LedgerRecords) -> None:
@@ -32,7 +32,7 @@ def write_exact(ledger: Ledger, model: int, profile: int, directory: Path, wante
         ledger: the source's ledger.
         model: the model's row in it.
         profile: the row of its cutting profile.
-        directory: where to.
+        directory: the folder to write into.
         wanted: what the ledger holds, and whether to write a matrix.
     """
     rows: dict[str, int] = {}
@@ -67,8 +67,8 @@ def _write_passages(
 def mend_exact(ledger: Ledger, model: int, profile: int, directory: Path) -> None:
     """Rebuild the damaged files of a published exact index. The caller holds the source's lock.
 
-    It holds the passages that were published; if their file is damaged too, those that the ledger has now. Files are
-    replaced as a whole, so that readers are not disturbed.
+    The new index has the passages that were published or, if their file is damaged too, those that the ledger has now.
+    Files are replaced as a whole, so that readers are not disturbed.
 
     Args:
         ledger: the source's ledger.
@@ -97,7 +97,7 @@ def mend_exact(ledger: Ledger, model: int, profile: int, directory: Path) -> Non
 
 
 def read_state(directory: Path) -> str | None:
-    """The state a directory's exact index was made of; None if there is none that can be used."""
+    """The state that a directory's exact index was made from; None if there is no usable index."""
     try:
         with PassageFile(directory / PASSAGES) as passages:
             if not passages.state.endswith(WITHOUT_MATRIX):

@@ -1,10 +1,10 @@
-"""Whether the files of a collection are whole, before Chroma opens them.
+"""Checking that the files of a collection are complete, before Chroma opens them.
 
-Chroma does not look: a header that was cut ended its process with a segmentation fault, and of cut neighbour lists,
-which decide what a search finds, it said nothing (chromadb 1.5.9). The layout is the one of hnswlib as Chroma writes it
-(`hnswalg.h`, ``saveIndex`` and ``persistDirty``): a header of 100 bytes, little-endian; then in files of their own the
-records of level 0, all of one size; a length for each; and for each the bytes of its neighbour lists with their number
-before them.
+Chroma does not check: a truncated header ended its process with a segmentation fault, and truncated neighbour lists,
+which decide what a search finds, went unreported (chromadb 1.5.9). The layout is hnswlib's as Chroma writes it
+(`hnswalg.h`, ``saveIndex`` and ``persistDirty``): a little-endian header of 100 bytes; then, in files of their own, the
+records of level 0, all of one size; a length for each record; and for each record its neighbour lists, preceded by
+their number of bytes.
 """
 
 from __future__ import annotations
@@ -16,15 +16,15 @@ from kbjobs.store.connection import find_cut
 
 DATABASE = "chroma.sqlite3"
 _HEADER = struct.Struct("<iQQQQQQiIQQQdQ")
-_VERSION = 1  # of the layout
+_VERSION = 1  # the version of the layout
 _NUMBER = struct.Struct("<I")
 
 
 def find_damage(directory: Path) -> str:
-    """What is cut of a collection's files, with the name of the file; '' if nothing is.
+    """Describe which file of a collection is truncated or missing; '' if none is.
 
-    A collection of fewer than about a thousand records has no such files yet, and a layout that is not known is not
-    judged.
+    A collection of fewer than about a thousand records has no index files yet. Files of an unknown layout are not
+    checked.
     """
     damage = find_cut(directory / DATABASE)
     for header in sorted(directory.glob("*/header.bin")):
@@ -42,7 +42,7 @@ def _check_index(header: Path) -> str:
         return f"{folder.name}/{header.name} is cut: {len(head)} bytes of {_HEADER.size}"
     version, _, _, count, record_bytes, *_ = _HEADER.unpack_from(head)
     if len(head) > _HEADER.size or version != _VERSION or not count:
-        return ""  # with no record in the files all are in the database's log
+        return ""  # if the files have no records, all are in the database's log
     for name, wanted in (("data_level0.bin", count * record_bytes), ("length.bin", count * _NUMBER.size)):
         path = folder / name
         size = path.stat().st_size if path.is_file() else 0

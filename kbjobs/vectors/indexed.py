@@ -1,4 +1,4 @@
-"""A model's part of a ledger, and where its collection lies."""
+"""A model's part of a ledger, and the place of its collection."""
 
 from __future__ import annotations
 
@@ -27,46 +27,46 @@ from kbjobs.vectors.wanted import LedgerRecords, read_wanted
 
 @dataclass(frozen=True, slots=True)
 class Indexed:
-    """A model's part of a ledger, and the directory of its collection or, with a server, of its exact index."""
+    """A model's part of a ledger, with the directory of its collection or, with a server, of its exact index."""
 
     ledger: Ledger
     model: int
     profile: int
     live: Path
     max_matrix: int = 1 << 32
-    """Bytes of the largest matrix; beyond it the collection has one record for each text, and answers searches."""
+    """Largest matrix in bytes; beyond it, the collection has one record for each text, and answers searches."""
     words: Path | None = None
-    """The passages with their words, as far as they were written before the first index."""
+    """The file of words that was written before the first index, if there is one."""
     server: ChromaServer | None = None
     source_id: str = ""
     opens: OpenDirectory = open_directory
-    """How the collection of a directory is opened."""
+    """Opens the collection of a directory."""
 
     @property
     def copies(self) -> WorkingCopy:
-        """The collection, and what is begun next to it."""
+        """The collection and its working copy."""
         if self.server is None:
             return WorkingCopy(self.live, self.opens)
         return ServerCopies(self.live, self.server, self.source_id, self.ledger)
 
     def impatient(self) -> Indexed:
-        """The same for those who have better things to do than to wait for a server. With connections of its own."""
+        """The same without waiting for an unavailable server, and with connections of its own."""
         return self if self.server is None else replace(self, server=self.server.waiting_as(Waiting()))
 
     @property
     def has_matrix(self) -> bool:
-        """Whether the vectors are published as a matrix too."""
+        """Whether the vectors are also published as a matrix."""
         row_bytes = 4 * store.dimension(self.ledger, self.model)
         return row_bytes * self.ledger.count_texts(self.profile) <= self.max_matrix
 
     def read_wanted(self) -> LedgerRecords:
-        """What the collection is to hold. A pass over the whole ledger: once for all that is done with it."""
+        """Read what the collection should hold. It is a pass over the whole ledger, so use the result several times."""
         return read_wanted(self.ledger, self.model, self.profile, self.has_matrix)
 
     def bytes_to_write(self) -> int:
-        """About what a collection and its exact index take on this disk.
+        """The approximate bytes of a collection and its exact index on this disk.
 
-        Each vector once in Chroma and once in the matrix, the texts three times in Chroma (as they are, and as
+        Each vector counts once in Chroma and once in the matrix, the texts three times in Chroma (as they are, and as
         trigrams) and twice in the file of passages.
         """
         vectors = self.ledger.count_texts(self.profile) * 4 * store.dimension(self.ledger, self.model)
@@ -75,14 +75,14 @@ class Indexed:
 
 
 class Collections:
-    """Where the collections of a source lie, by the settings in force. Use ``close`` at the end.
+    """The places of a source's collections, according to the settings in force. Call ``close`` at the end.
 
     Args:
-        home: of the source.
-        settings: in force.
-        source: whose collections they are.
-        waiting: how long for a server that is away.
-        apart: those in directories are opened in a process of their own, as who has much to compute beside needs it.
+        home: the source's home.
+        settings: the settings in force.
+        source: the source.
+        waiting: how long to wait for an unavailable server.
+        apart: whether to open collections in directories in a separate process, for callers with much to compute.
     """
 
     def __init__(
@@ -95,7 +95,7 @@ class Collections:
         self._process = ChromaProcess() if apart and self.server is None else None
 
     def of(self, ledger: Ledger, model: int, profile: int, key: str) -> Indexed:
-        """Describe the collection of a model and where it is.
+        """Describe the collection of a model and its place.
 
         Args:
             ledger: the source's ledger.
@@ -109,7 +109,7 @@ class Collections:
         return Indexed(ledger, model, profile, live, self._max_matrix, words, self.server, self._source.id, opens)
 
     def close(self) -> None:
-        """Close the connections to a server, or end the process."""
+        """Close the connections to a server, or stop the process."""
         if self._process is not None:
             self._process.close()
         if self.server is not None:
@@ -119,15 +119,15 @@ class Collections:
 def copies_where_published(
     home: Home, settings: Settings, source: SourceFolder, ledger: Ledger, key: str, waiting: Waiting
 ) -> WorkingCopy:
-    """Find the collection of a model at the place it was last published, whatever the settings say now.
+    """Find the collection of a model at the place where it was last published, whatever the settings say now.
 
     Args:
-        home: the home of the source.
+        home: the source's home.
         settings: the settings in force, which have the server's credentials.
         source: the source.
         ledger: its ledger, which knows the place.
         key: the model's key.
-        waiting: how long to wait for an unresponsive server.
+        waiting: how long to wait for an unavailable server.
     """
     live = source.vectors / key
     place = place_of(ledger, key)
@@ -138,10 +138,10 @@ def copies_where_published(
 
 @contextmanager
 def open_published(home: Home, settings: Settings, source: SourceFolder, key: str) -> Iterator[Collection]:
-    """Open the collection of a model at the place it was last published, for reading.
+    """Open the collection of a model for reading, at the place where it was last published.
 
     Args:
-        home: the home of the source.
+        home: the source's home.
         settings: the settings in force, which have the server's credentials.
         source: the source.
         key: the model's key.

@@ -1,7 +1,7 @@
-"""The vectors of an index as one plain file: every cosine is computed, so that no answer is missed.
+"""The vectors of an index as one plain file: a search computes every cosine, so that it misses no answer.
 
-A header of 64 bytes, then float32 rows of unit length, one for each distinct text, all little-endian. The file is
-mapped into memory; a search touches each of its pages once.
+The file has a header of 64 bytes, then float32 rows of unit length, one for each distinct text, all little-endian. It
+is mapped into memory; a search touches each of its pages once.
 """
 
 from __future__ import annotations
@@ -18,17 +18,17 @@ from numpy.typing import NDArray
 
 MAGIC = b"KBJM"
 FORMAT = 1
-_HEADER = struct.Struct("<4sIIQ16s28x")  # magic, format, dimension, rows, the state it was made of
+_HEADER = struct.Struct("<4sIIQ16s28x")  # magic, format, dimension, rows, hash of the state
 _BUFFER = 1 << 20
-# BLAS shares a product among all cores and waits for them: of a small one that costs more than it saves, and of two at
-# the same time twenty times as much. So a small one is given to it in blocks that are too small to be shared.
+# BLAS splits a product among all cores and waits for them. For a small product that costs more than it saves, and for
+# two at the same time twenty times as much. So a small product is computed in blocks too small to be split.
 _LARGE = 1 << 22  # numbers of a matrix
-_BLOCK = 8  # rows; a multiple of the four that BLAS computes at once, so that a cosine is the same to the last bit
+_BLOCK = 8  # rows; a multiple of the four that BLAS computes at once, so that a cosine is equal to the last bit
 _BLAS = threading.Lock()
 
 
 class MatrixError(ValueError):
-    """A file that is no matrix, is cut, of another format, or was made of another state."""
+    """A file is not a matrix, is cut, has another format, or belongs to another state."""
 
 
 def write_matrix(path: Path, dimension: int, vectors: Iterable[bytes]) -> tuple[int, int]:
@@ -36,7 +36,7 @@ def write_matrix(path: Path, dimension: int, vectors: Iterable[bytes]) -> tuple[
 
     Args:
         path: the file.
-        dimension: how many numbers a vector has.
+        dimension: the dimension of the vectors.
         vectors: float32, little-endian.
 
     Returns:
@@ -57,13 +57,13 @@ def write_matrix(path: Path, dimension: int, vectors: Iterable[bytes]) -> tuple[
 
 
 def seal_matrix(path: Path, dimension: int, rows: int, state: str) -> None:
-    """Write the header once all rows are there, and flush the file to disk; without it the file is no matrix.
+    """Write the header after all rows, and flush the file to disk. Without the header the file is not a matrix.
 
     Args:
         path: the file.
-        dimension: how many numbers a vector has.
-        rows: how many vectors were written.
-        state: the state that the matrix was made of.
+        dimension: the dimension of the vectors.
+        rows: the number of vectors written.
+        state: the state that the matrix was made from.
     """
     with path.open("r+b") as file:
         file.write(_HEADER.pack(MAGIC, FORMAT, dimension, rows, _digest(state)))
@@ -72,7 +72,7 @@ def seal_matrix(path: Path, dimension: int, rows: int, state: str) -> None:
 
 
 def open_matrix(path: Path, state: str) -> NDArray[np.float32]:
-    """The rows, mapped into memory: float32 of shape (rows, dimension). Raises MatrixError, OSError."""
+    """Map the rows into memory: float32 of shape (rows, dimension). Raises MatrixError, OSError."""
     with path.open("rb") as file:
         head = file.read(_HEADER.size)
         size = os.fstat(file.fileno()).st_size
@@ -87,7 +87,7 @@ def open_matrix(path: Path, state: str) -> NDArray[np.float32]:
             raise MatrixError(f"{path} is cut")
         if not rows:
             return np.empty((0, dimension), dtype="<f4")
-        # A plain array of the mapped rows: numpy wraps what is computed of a memmap again and again.
+        # A plain array of the mapped rows, because numpy wraps every result computed from a memmap again.
         return np.asarray(np.memmap(file, dtype="<f4", mode="r", offset=_HEADER.size, shape=(rows, dimension)))
 
 
@@ -98,12 +98,12 @@ def nearest(
 
     Args:
         matrix: float32 of shape (rows, dimension), rows of unit length.
-        vector: of unit length.
-        count: how many rows to find.
+        vector: float32, of unit length.
+        count: the number of rows to find.
         rows: the rows to consider, in ascending order; None for all.
 
     Returns:
-        Rows with their cosines, best first; rows with equal cosines in their order.
+        Rows with their cosines, best first; rows with equal cosines in ascending order.
 
     Raises:
         MatrixError: the vector has another dimension.

@@ -1,4 +1,4 @@
-"""What a namespace of Pinecone lacks of a ledger, and what it has too much: by ids alone."""
+"""Comparing a Pinecone namespace with a ledger by ids alone: missing, changed and surplus records."""
 
 from __future__ import annotations
 
@@ -10,12 +10,12 @@ from kbjobs.store import publication as store
 from kbjobs.store.ledger import Ledger
 from kbjobs.vectors.pinecone_records import name_record, passage_of
 
-MAX_DELETED = 0.2  # share of the records there that may go without being asked about
+MAX_DELETED = 0.2  # share of a namespace's passages that may be deleted without asking
 
 
 @dataclass(frozen=True, slots=True)
 class WantedRecords:
-    """The ids that the namespace is to have, in order; ``state`` is equal as long as they are."""
+    """The ids that the namespace should have, in order; ``state`` is a hash of them."""
 
     names: list[str]
     state: str
@@ -24,14 +24,14 @@ class WantedRecords:
 def read_wanted_records(ledger: Ledger, model: int, profile: int, source_id: str, owner: str) -> WantedRecords:
     """List the ids that a namespace should have: one for each passage with a vector.
 
-    A cleared collection changes nothing.
+    It does not matter whether the model's collection is cleared.
 
     Args:
         ledger: the source's ledger.
         model: the model's row in it.
         profile: the row of its cutting profile.
-        source_id: id of the source.
-        owner: names the ledger.
+        source_id: the source's id.
+        owner: the ledger's name.
     """
     names = sorted(
         name_record(owner, record, (source_id, *described), vector)
@@ -42,10 +42,10 @@ def read_wanted_records(ledger: Ledger, model: int, profile: int, source_id: str
 
 @dataclass(frozen=True, slots=True)
 class PineconeDiff:
-    """What is to be done, by ids.
+    """The changes that make a namespace equal to the ledger, as ids of records.
 
-    ``new`` are records of passages that are not there; ``changed`` those of passages that are there otherwise, and
-    ``replaced`` the ids under which they are; ``gone`` those of passages that the ledger no longer has.
+    ``new`` are records of passages that the namespace lacks; ``changed`` are new records of passages whose content has
+    changed, and ``replaced`` their old records; ``gone`` are records of passages that the ledger no longer has.
     """
 
     new: list[str]
@@ -67,7 +67,7 @@ class PineconeDiff:
 
     @property
     def numbers(self) -> dict[str, int]:
-        """The four numbers."""
+        """The numbers of records to push, update and delete, and of those in sync."""
         return {
             "to_push": len(self.new),
             "to_update": len(self.changed),
@@ -77,7 +77,7 @@ class PineconeDiff:
 
     @property
     def deletes_much(self) -> bool:
-        """Whether more of the passages there would go than may without being asked about."""
+        """Whether it deletes more passages than are allowed without asking."""
         return len(self.gone) > MAX_DELETED * self.there
 
 
@@ -85,8 +85,8 @@ def compare_records(wanted: WantedRecords, present: AbstractSet[str]) -> Pinecon
     """Compare the ids that should be there with those that are.
 
     Args:
-        wanted: by the ledger.
-        present: in the namespace, of the same owner.
+        wanted: the ids that the ledger wants.
+        present: the ids in the namespace, of the same owner.
     """
     names = set(wanted.names)
     passages = {passage_of(name) for name in names}

@@ -1,7 +1,7 @@
-"""An index of Pinecone: found by its name once, then asked at its host.
+"""A Pinecone index: its host is looked up once by its name, and then gets the requests.
 
-Facts of pinecone 10.2: requests are JSON over HTTP/1.1, a client may be used by any number of threads, ``list`` gives
-at most 100 ids a page, and nothing checks the size of a request before it is sent.
+Facts about pinecone 10.2: requests are JSON over HTTP/1.1, any number of threads may use a client, ``list`` returns
+at most 100 ids per page, and nothing checks the size of a request before it is sent.
 """
 
 from __future__ import annotations
@@ -28,15 +28,15 @@ from kbjobs.vectors.pinecone_requests import (
 from kbjobs.vectors.pinecone_target import METRIC, PineconeTarget, check_host, check_pinecone_key, controller_url
 from kbjobs.vectors.pinecone_throttle import WriteThrottle
 
-TIMEOUT = 60.0  # seconds for one answer
+TIMEOUT = 60.0  # seconds for one reply
 AT_ONCE = 16
-"""Requests at the same time, at most; how many there are grows with each answer and shrinks with each refusal."""
-MAX_IDS = 1000  # of a delete
-PAGE_OF_IDS = 100  # of a list
+"""Most simultaneous requests; their number grows with each reply and shrinks with each refusal."""
+MAX_IDS = 1000  # ids per delete
+PAGE_OF_IDS = 100  # ids per page of a list
 DEFAULT_NAMESPACE = "__default__"
 
-# A second, from the page "Database limits" of Pinecone's documentation, 2026, for each namespace or index. A tenth is
-# left: requests move together on their way, and a refusal costs a second of all.
+# Limits per second for a namespace or index, from the page "Database limits" of Pinecone's documentation, 2026, minus a
+# tenth: requests may bunch up on their way, and a refusal costs all of them a second.
 UPSERTS, UPSERTED_BYTES, DELETES, DELETED_RECORDS, LISTS = 90, 45_000_000, 90, 4500, 180
 
 Found = TypeVar("Found")
@@ -45,7 +45,7 @@ log = logging.getLogger(__name__)
 
 @dataclass(frozen=True, slots=True)
 class IndexDescription:
-    """What the service says of an index. ``dimension`` is None if it has no dense vectors of its own."""
+    """The service's description of an index. ``dimension`` is None unless it has exactly one dense vector field."""
 
     host: str
     dimension: int | None
@@ -56,7 +56,7 @@ class IndexDescription:
 
 @dataclass(frozen=True, slots=True)
 class PineconeMatch:
-    """A record that a query has found."""
+    """A record found by a query."""
 
     name: str
     score: float
@@ -67,14 +67,14 @@ class PineconeIndex:
     """An index and a namespace in it.
 
     Args:
-        target: which.
-        key: the API key; it is sent to the service and goes nowhere else.
-        hosts: the file that remembers where indexes are.
-        dimension: how long the vectors must be.
-        retries: how often a request is repeated after a transient error; as usual if not given.
-        timeout: seconds to wait for an answer.
+        target: the index and the namespace.
+        key: the API key; it is sent to the service and nowhere else.
+        hosts: the file that caches the hosts of indexes.
+        dimension: the dimension that the vectors must have.
+        retries: how often a request is repeated after a transient error; by default as usual.
+        timeout: seconds to wait for a reply.
     Raises:
-        MissingRequirementError: there is no key, or it cannot be one.
+        MissingRequirementError: the key is missing or invalid.
     """
 
     def __init__(
@@ -106,7 +106,7 @@ class PineconeIndex:
 
     @property
     def retries(self) -> int:
-        """Requests that were repeated so far."""
+        """The number of requests repeated so far."""
         return self._ask.retries
 
     def close(self) -> None:
@@ -117,13 +117,13 @@ class PineconeIndex:
         self._index = self._client = None
 
     def interrupt(self) -> None:
-        """Requests that wait for their turn, or to be repeated, are given up."""
+        """Give up requests that wait for their turn or for a retry."""
         self._ask.interrupt()
 
     # -- the index itself -------------------------------------------------------------------------
 
     def describe(self) -> IndexDescription:
-        """What the service says of the index. Raises UnknownIndexError."""
+        """Ask the service for a description of the index. Raises UnknownIndexError."""
         found = self._ask(lambda: self._control().indexes.describe(self.target.index))
         fields = list(found.schema.fields.values())
         dense = [field for field in fields if getattr(field, "dimension", None) is not None]
@@ -136,7 +136,7 @@ class PineconeIndex:
         )
 
     def create(self) -> None:
-        """Make the index, of our dimension and metric; one that somebody else has just made is as good."""
+        """Create the index with the required dimension and metric; an index that exists already is no error."""
         from pinecone.errors.exceptions import ConflictError
 
         target = self.target
@@ -151,7 +151,7 @@ class PineconeIndex:
                         }
                     },
                     deployment={"deployment_type": "managed", "cloud": target.cloud, "region": target.region},
-                    timeout=-1,  # waited for by the caller, who can be stopped
+                    timeout=-1,  # do not wait: the caller waits, since it can be stopped
                 )
             except ConflictError:  # or the reply of an earlier try was lost
                 log.info("the index %s is there already", target.index)
@@ -160,7 +160,7 @@ class PineconeIndex:
         crash_point("pinecone.created")
 
     def check(self, described: IndexDescription) -> None:
-        """Raise UsageError if the index cannot hold our vectors, PineconeAwayError if it is not ready."""
+        """Raise UsageError if the index cannot hold the vectors, PineconeAwayError if it is not ready."""
         name = self.target.index
         if described.dimension != self.dimension or described.metric != METRIC:
             has = f"{described.dimension} and {described.metric}" if described.dimension else "no single dense vector"
@@ -174,7 +174,7 @@ class PineconeIndex:
             )
 
     def open(self) -> None:
-        """Find the host and connect: where it was last, else where the service says. Raises what stands in the way."""
+        """Connect to the index's host, from the cache or else looked up. Raises the error if that fails."""
         with self._lock:
             if self._index is not None:
                 return
@@ -206,7 +206,7 @@ class PineconeIndex:
     # -- its records ------------------------------------------------------------------------------
 
     def count(self) -> int:
-        """How many records the namespace has. Raises UsageError if the index has another dimension."""
+        """The number of records in the namespace. Raises UsageError if the index has another dimension."""
         stats = self._ask_index(lambda index: index.describe_index_stats(), ())
         if stats.dimension is not None and stats.dimension != self.dimension:
             self.forget_host()
@@ -216,7 +216,7 @@ class PineconeIndex:
         return 0 if found is None else int(found.vector_count)
 
     def list_ids(self, prefix: str, on_page: Callable[[int], None] = lambda count: None) -> set[str]:
-        """The ids of the namespace's records that begin so."""
+        """The ids of the namespace's records that begin with ``prefix``."""
         found: set[str] = set()
         token: str | None = None
         while True:
@@ -238,18 +238,18 @@ class PineconeIndex:
         )
 
     def _unless_empty(self, work: Callable[[], Found]) -> Found | None:
-        """What the work gives; None if the service answers that there is no such namespace."""
+        """Do the work and return its result; None if the namespace does not exist yet."""
         try:
             return work()
         except UnknownIndexError:
-            if self.count():  # raises the same where it is the index that is not there
+            if self.count():  # raises the same error if the index itself is missing
                 raise
             return None
 
     def upsert(self, records: Sequence[PineconeRecord]) -> int:
-        """Write records, replacing those of the same id; returns the write units that it costs.
+        """Write records, replacing those with the same id; returns the write units used.
 
-        A request that the service finds too large is sent as two halves.
+        If the service refuses a request as too large, it is sent in two halves.
         """
         stored = sum(record.stored_bytes for record in records)
         vectors = [record.as_dict() for record in records]
@@ -271,7 +271,7 @@ class PineconeIndex:
         return write_units(stored)
 
     def delete(self, names: Sequence[str]) -> None:
-        """Remove at most ``MAX_IDS`` records; ids that are not there are no error."""
+        """Delete at most ``MAX_IDS`` records; unknown ids are no error."""
 
         def send(index: Any) -> None:
             index.delete(ids=list(names), namespace=self.target.namespace)
@@ -282,9 +282,9 @@ class PineconeIndex:
         """Find the records nearest to a vector.
 
         Args:
-            vector: its numbers.
-            count: how many records to find.
-            which: a filter of Pinecone's on metadata.
+            vector: the vector's numbers.
+            count: the number of records to find.
+            which: a Pinecone filter on metadata.
 
         Returns:
             Matches, best first.
@@ -303,7 +303,7 @@ class PineconeIndex:
         return [PineconeMatch(match.id, float(match.score), dict(match.metadata or {})) for match in found.matches]
 
     def _ask_index(self, work: Callable[[Any], Found], paces: Sequence[tuple[WriteThrottle, float]]) -> Found:
-        """What a request to the host gives. Where it was remembered and nobody answers, the service is asked again."""
+        """Send a request to the host; if a cached host fails, look the host up again and repeat the request."""
         self.open()
         was_stale = self._may_be_stale
         try:
@@ -352,7 +352,7 @@ class PineconeIndex:
             connection_pool_maxsize=2 * AT_ONCE,
             source_tag="kbjobs",
         )
-        # There is no setting for it: an index repeats by itself, and sleeps meanwhile.
+        # There is no setting to turn off an index's own retries, during which it sleeps.
         index._http.close()
         config = replace(index._config, retry_config=RetryConfig(max_retries=0))
         index._http = HTTPClient(config, DATA_PLANE_API_VERSION)
@@ -363,6 +363,6 @@ _NOTHING = IndexDescription("-", None, "", True, "Ready")
 
 
 def _keep_quiet() -> None:
-    """They tell of every request, and of what is in it."""
+    """Silence the libraries' logs of every request and its content."""
     for name in ("pinecone", "httpx", "httpcore"):
         logging.getLogger(name).setLevel(logging.WARNING)

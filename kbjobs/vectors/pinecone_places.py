@@ -1,4 +1,4 @@
-"""Which namespace of Pinecone a source was last sent to, as its ledger remembers it: a search looks there."""
+"""The Pinecone namespace that a source was last sent to, as its ledger records it for searches."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ log = logging.getLogger(__name__)
 
 
 def note_place(ledger: Ledger, target: PineconeTarget) -> None:
-    """Remember where the records are from now on; the log tells of those that are left elsewhere."""
+    """Record where the records are from now on, and log earlier ones that are left elsewhere."""
     recorded = ledger.fact(_PLACE)
     if recorded == str(target):
         return
@@ -23,12 +23,12 @@ def note_place(ledger: Ledger, target: PineconeTarget) -> None:
 
 
 def last_target(ledger: Ledger) -> tuple[str, str] | None:
-    """The index and the namespace that the source was last sent to; None if it never was."""
+    """The index and namespace that the source was last sent to; None if it was never sent."""
     name, _, namespace = (ledger.fact(_PLACE) or "").partition("/")
     return (name, namespace) if namespace else None
 
 
 def last_namespace(ledger: Ledger, index: str) -> str | None:
-    """The namespace of the index that the source was last sent to; None if it never was."""
+    """The namespace that the source was last sent to, if it is in this index; otherwise None."""
     name, _, namespace = (ledger.fact(_PLACE) or "").partition("/")
     return namespace if name == index and namespace else None

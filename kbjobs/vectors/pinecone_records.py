@@ -1,13 +1,12 @@
-"""What a passage is in Pinecone: its id, metadata and vector, and how many of them fit into a request.
+"""The record of a passage in Pinecone: its id, metadata and vector; and the packing of records into requests.
 
-The id says all that the record holds, so that listing ids tells what has changed: nothing is fetched to be compared.
+The id identifies the record's whole content, so that a list of ids shows what has changed, without fetching records.
 
     OWNER # RECORD # CHECK
 
-OWNER is that of the ledger: another home may use the same namespace, and neither sees or touches the other's records.
-RECORD is the ledger's id of the passage, a hash of its document, address and text. CHECK is a hash of the rest:
-source, title, path, language, vector. A record that changes gets a new id; the new one is written before the old one is
-deleted.
+OWNER is the ledger's name: several homes may use the same namespace, and none sees or touches another's records. RECORD
+is the ledger's id of the passage, a hash of its document, address and text. CHECK is a hash of the rest: source, title,
+path, language, vector. A changed record gets a new id; the new record is written before the old one is deleted.
 """
 
 from __future__ import annotations
@@ -24,30 +23,30 @@ OWNER_LENGTH, CHECK_LENGTH = 16, 16
 
 # From the pages "Database limits" and "Understanding cost" of Pinecone's documentation, 2026.
 MAX_BYTES = 2_000_000
-"""Of an upsert: 2 MB, counted here as the bytes of its JSON, which is the most that can be meant."""
+"""Most bytes of an upsert: 2 MB, counted here as bytes of its JSON, the strictest way to count."""
 MAX_RECORDS = 1000
-MAX_METADATA = 40_000  # bytes of a record's metadata: 40 KB
-MIN_WRITE_UNITS = 5  # of a request; else one for each 1,000 bytes of its records
-BYTES_PER_NUMBER = 4  # of a vector, as the cost of a record is counted
+MAX_METADATA = 40_000  # most bytes of a record's metadata: 40 KB
+MIN_WRITE_UNITS = 5  # least cost of a request; otherwise one unit per 1,000 bytes of its records
+BYTES_PER_NUMBER = 4  # bytes of a vector's number, as the service counts a record
 
 _FORMAT = b"kbjobs 1"
-_ENVELOPE = 64  # bytes of a request beside its records and the namespace's name
-_SHORTENED = ("text", "title", "path", "url")  # what is cut where metadata are too long, in this order
+_ENVELOPE = 64  # bytes of a request in addition to its records and the namespace's name
+_SHORTENED = ("text", "title", "path", "url")  # the fields that are cut if metadata is too long, in this order
 
 
 def record_prefix(owner: str) -> str:
-    """How the ids of all records of a ledger begin, by its owner's name."""
+    """The prefix of the ids of a ledger's records, from the ledger's name."""
     return owner[:OWNER_LENGTH] + SEPARATOR
 
 
 def name_record(owner: str, record: str, described: Sequence[str], vector: bytes) -> str:
-    """Name the record of a passage: ASCII, 66 characters, other ones if its content changes.
+    """Make the id of a passage's record: 66 ASCII characters, which change with its content.
 
     Args:
-        owner: names the ledger.
+        owner: the ledger's name.
         record: the ledger's id of the passage.
         described: the metadata that the ledger's id does not cover.
-        vector: its numbers.
+        vector: the vector's bytes.
     """
     digest = hashlib.blake2b(_FORMAT, digest_size=CHECK_LENGTH // 2)
     for part in (*(text.encode("utf-8", "surrogatepass") for text in described), vector):
@@ -57,15 +56,15 @@ def name_record(owner: str, record: str, described: Sequence[str], vector: bytes
 
 
 def passage_of(name: str) -> str:
-    """The ledger's id of the passage, from the id of a record."""
+    """The ledger's id of the passage, from a record's id; '' if the id has another form."""
     return name.split(SEPARATOR)[1] if name.count(SEPARATOR) == 2 else ""
 
 
 @dataclass(frozen=True, slots=True)
 class PineconeRecord:
-    """A record as it is sent: ``values`` are the vector's numbers in JSON, ``json_bytes`` is its length in JSON.
+    """A record to send: ``values`` are the vector's numbers as JSON, ``json_bytes`` is the record's size as JSON.
 
-    ``stored_bytes`` is what it counts as in the service: id, metadata, four bytes a number.
+    ``stored_bytes`` is its size as the service counts it: id, metadata, and four bytes per number.
     """
 
     name: str
@@ -76,10 +75,10 @@ class PineconeRecord:
     is_cut: bool
 
     def as_dict(self) -> dict[str, Any]:
-        """What the library's upsert takes.
+        """The record as the library's upsert takes it.
 
-        Its list has one element, the numbers as JSON that is spliced in: to make Python's numbers of them and JSON of
-        these again takes longer than to send them.
+        ``values`` has one element, a JSON fragment with all numbers: converting them to Python numbers and back to JSON
+        would take longer than sending them.
         """
         import orjson
 
@@ -91,7 +90,7 @@ def write_record(name: str, source_id: str, passage: PushedPassage) -> PineconeR
 
     Args:
         name: the record's id.
-        source_id: id of the source.
+        source_id: the source's id.
         passage: the passage with its vector.
     """
     import numpy as np
@@ -99,7 +98,7 @@ def write_record(name: str, source_id: str, passage: PushedPassage) -> PineconeR
 
     metadata, metadata_bytes, is_cut = write_metadata(source_id, passage)
     vector = np.frombuffer(passage.vector, "<f4")
-    # The shortest decimals that are read as the same float32: two thirds of what Python's own numbers take.
+    # The shortest decimals that read back as the same float32: two thirds of the size of Python's own numbers.
     values = orjson.dumps(vector, option=orjson.OPT_SERIALIZE_NUMPY)[1:-1]
     json_bytes = len(b'{"id":"","values":[],"metadata":},') + len(name) + len(values) + metadata_bytes
     return PineconeRecord(name, metadata, values, json_bytes, stored_bytes(name, metadata_bytes, len(vector)), is_cut)
@@ -110,16 +109,16 @@ def stored_bytes(name: str, metadata_bytes: int, dimension: int) -> int:
 
     Args:
         name: the record's id.
-        metadata_bytes: size of its metadata as JSON.
-        dimension: how many numbers its vector has.
+        metadata_bytes: the size of its metadata as JSON.
+        dimension: the dimension of its vector.
     """
     return len(name) + metadata_bytes + BYTES_PER_NUMBER * dimension
 
 
 def write_metadata(source_id: str, passage: PushedPassage) -> tuple[dict[str, Any], int, bool]:
-    """The metadata of a passage, how many bytes they take, and whether something had to be cut.
+    """Make the metadata of a passage; returns it, its size in bytes, and whether something had to be cut.
 
-    ``languages`` has en beside en-gb, as a search for en also means it: a filter knows no beginnings of words.
+    For en-gb, ``languages`` also has en, because a search for en includes it, and filters cannot match prefixes.
     """
     metadata: dict[str, Any] = {
         "source": source_id,
@@ -143,7 +142,7 @@ def write_metadata(source_id: str, passage: PushedPassage) -> tuple[dict[str, An
 
 
 def _clean(text: str) -> str:
-    """The text without what JSON cannot carry: bytes of a path that are no UTF-8."""
+    """Replace parts of a text that JSON cannot carry: bytes of a path that are not UTF-8."""
     return text.encode("utf-8", "replace").decode() if not text.isascii() else text
 
 
@@ -154,7 +153,7 @@ def _size(metadata: dict[str, Any]) -> int:
 
 
 def _shorten(metadata: dict[str, Any], field: str) -> str:
-    """As many of the first words of a field as there is room for; '' if there is none."""
+    """The first words of a field that fit; '' if none do."""
     text = metadata[field]
     low, high = 0, len(text)
     while low < high:
@@ -165,17 +164,17 @@ def _shorten(metadata: dict[str, Any], field: str) -> str:
             high = middle - 1
     kept: str = text[:low]
     if low < len(text) and not text[low].isspace() and len(words := kept.rsplit(maxsplit=1)) == 2:
-        kept = words[0]  # not a part of a word
+        kept = words[0]  # drop a cut word
     return kept.rstrip()
 
 
 class Packing:
-    """Gathers records into requests as full as the service takes them.
+    """Packs records into the largest requests that the service accepts.
 
     Args:
         namespace: the namespace of the requests.
-        max_bytes: of a request's JSON.
-        max_records: in a request.
+        max_bytes: the most bytes of a request's JSON.
+        max_records: the most records of a request.
     """
 
     def __init__(self, namespace: str, max_bytes: int = MAX_BYTES, max_records: int = MAX_RECORDS) -> None:
@@ -185,14 +184,14 @@ class Packing:
         self._bytes = 0
 
     def add(self, record: PineconeRecord) -> Iterator[list[PineconeRecord]]:
-        """Take a record; gives the request that is full without it, if one is."""
+        """Add a record; yields the previous records as a request if this one no longer fits."""
         if self._batch and (self._bytes + record.json_bytes > self._room or len(self._batch) >= self._max_records):
             yield self._take()
         self._batch.append(record)
         self._bytes += record.json_bytes
 
     def rest(self) -> Iterator[list[PineconeRecord]]:
-        """What is left."""
+        """Yield the remaining records as a request, if there are any."""
         if self._batch:
             yield self._take()
 
@@ -202,5 +201,5 @@ class Packing:
 
 
 def write_units(stored: int) -> int:
-    """What a request with records of so many bytes costs; one without any costs nothing."""
+    """The write units of a request with ``stored`` bytes of records; 0 for an empty one."""
     return max(MIN_WRITE_UNITS, -(-stored // 1000)) if stored else 0

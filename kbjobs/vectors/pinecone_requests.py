@@ -1,4 +1,4 @@
-"""Asking Pinecone: each request in its turn, repeated where that helps, and each failure explained."""
+"""Requests to Pinecone, with throttling, retries, and explained errors."""
 
 from __future__ import annotations
 
@@ -15,10 +15,10 @@ from kbjobs.vectors.pinecone_throttle import WriteThrottle
 
 RETRIES = 5
 FIRST_WAIT, MAX_WAIT = 0.5, 30.0
-"""Seconds before the first repetition where the server asks for none, doubled each time, and the most of it."""
+"""Seconds before the first retry if the server names none, doubled each time, and their maximum."""
 
-# What no waiting mends: a month's limit comes with 429, those of indexes and storage with 403 (the pages "Database
-# limits" and "Errors" of Pinecone's documentation).
+# Limits that waiting does not lift: a monthly limit comes with 429, limits of indexes and storage with 403 (the pages
+# "Database limits" and "Errors" of Pinecone's documentation).
 _PLAN = re.compile(r"current month|upgrade your plan|max serverless indexes|max storage|quota|billing|payment", re.I)
 _PER_SECOND = re.compile(r"per second|too many requests per", re.I)
 _TOO_LARGE = re.compile(
@@ -29,30 +29,30 @@ Answer = TypeVar("Answer")
 
 
 class PineconeAwayError(TransientError):
-    """The service does not answer, or says that it cannot just now."""
+    """The service does not answer, or reports that it is unavailable."""
 
     exit_code = UnavailableError.exit_code
 
 
 class UnknownIndexError(NotFoundError):
-    """The project of the key has no index of that name."""
+    """The key's project has no index of that name."""
 
 
 class TooLargeError(KbjobsError):
-    """A request is larger than the service takes."""
+    """A request is larger than the service accepts."""
 
 
 class PineconeRefusedError(KbjobsError):
-    """The service refuses what it was sent, and would again."""
+    """The service refuses a request, and would refuse it again."""
 
 
 class PineconeRequests:
-    """How requests are sent, from any number of threads.
+    """Sends requests from any number of threads.
 
     Args:
-        key: that of the API, kept out of what is told.
+        key: the API key, which is removed from all messages.
         index: the name of the index, for messages.
-        at_once: requests at the same time, at most.
+        at_once: the most simultaneous requests.
         retries: how often a request is repeated after a transient error.
     """
 
@@ -62,7 +62,7 @@ class PineconeRequests:
 
     @property
     def retries(self) -> int:
-        """Requests that were repeated."""
+        """The number of repeated requests."""
         return self._requests.retries
 
     def __call__(
@@ -71,16 +71,16 @@ class PineconeRequests:
         throttles: Sequence[tuple[WriteThrottle, float]] = (),
         retries: int | None = None,
     ) -> Answer:
-        """What the work gives.
+        """Send a request and return the result.
 
         Args:
-            work: sends one request by the library.
-            throttles: what the request takes of which limits.
-            retries: how often it may be repeated, None for as often as usual.
+            work: sends the request through the library.
+            throttles: the throttles that apply, each with the amount that the request takes.
+            retries: how often it may be repeated, None for the usual number.
 
         Raises:
             PineconeAwayError, UnknownIndexError, TooLargeError, PineconeRefusedError, MissingRequirementError,
-            UnavailableError, GivenUpError: after all repetitions.
+            UnavailableError, GivenUpError: after all retries.
         """
 
         def send(tries: int) -> Answer:
@@ -91,13 +91,13 @@ class PineconeRequests:
         return self._requests.run(send, self._judge, retries=retries)
 
     def interrupt(self) -> None:
-        """Give up requests that wait for their turn, or to be repeated."""
+        """Give up requests that wait for their turn or for a retry."""
         self._requests.interrupt()
 
     def _judge(self, error: Exception) -> RequestFailure:
         failure = self._explain(error)
         if not isinstance(failure, PineconeAwayError):
-            # The others would fare no better without a key or a plan.
+            # Without a key or a plan, other requests would fail, too.
             return RequestFailure(failure, concerns_all=isinstance(failure, MissingRequirementError))
         headers = getattr(error, "headers", None) or {}
         asked = read_retry_after(str(headers.get("retry-after", ""))) or None
@@ -121,7 +121,7 @@ class PineconeRequests:
                 f"the answer for Pinecone's index {self._index} cannot be read",
                 "Something between this machine and Pinecone may have sent it. Try again.",
             )
-        # Not its text: the library's messages quote what it was given.
+        # Leave out the error's text: the library's messages quote their input.
         return UnavailableError(
             f"Pinecone's library failed ({type(error).__name__})", "The job's log shows more: kbjobs logs JOB"
         )
@@ -134,7 +134,7 @@ class PineconeRequests:
                 "Raise the limit or the plan in Pinecone's console, then try again. What was sent stays.",
             )
         if status in (401, 403):
-            # Not what the server says: it may repeat the key.
+            # Do not quote the server, which may repeat the key.
             return MissingRequirementError(
                 f"Pinecone refuses {PINECONE_KEY} with status {status}",
                 f"Check that the key is right and may read and write {self._index}. {SET_KEY}",
@@ -162,5 +162,5 @@ class PineconeRequests:
         )
 
     def quote(self, text: str) -> str:
-        """What the server says, without the key should it be there."""
+        """The server's message, with the key removed."""
         return clean_message(text, [self._key]) or "nothing"

@@ -1,7 +1,7 @@
-"""Which index and namespace of Pinecone a source goes to, by its settings. Light: a submit looks here.
+"""The Pinecone index and namespace that a source goes to, by the settings. Light to import, since a submit needs it.
 
-Names as the service takes them (its pages on limits): an index has at most 45 of a–z, 0–9 and '-', a namespace at most
-512 ASCII characters.
+Names have the form that the service accepts (its pages on limits): an index has at most 45 of a–z, 0–9 and '-', a
+namespace at most 512 ASCII characters.
 """
 
 from __future__ import annotations
@@ -18,16 +18,16 @@ from kbjobs.net.backoff import AwayError
 from kbjobs.net.requesting import RefusedError, get
 
 PINECONE_KEY = "PINECONE_API_KEY"
-"""The secret with which Pinecone is asked."""
+"""The name of the secret with Pinecone's API key."""
 CONTROLLER = "PINECONE_CONTROLLER_HOST"
-"""The variable that names another address than Pinecone's own for looking indexes up; its library reads it."""
+"""The environment variable, also of Pinecone's library, that names another address for looking up indexes."""
 DEFAULT_CONTROLLER = "https://api.pinecone.io"
 SET_KEY = f"Store a key with kbjobs config set-secret {PINECONE_KEY} (it is read from stdin)."
 METRIC = "cosine"
 API_VERSION = "2026-07"
-"""Of the service, as the package pinecone asks for it."""
+"""The version of the service's API that the package pinecone requests."""
 REACH_SECONDS = 5.0
-"""For a connection, at a submit: it is not to wait for a service that is away."""
+"""Time limit of a connection during a submit, which must not wait for an unavailable service."""
 
 _INDEX = re.compile(r"[a-z0-9]([a-z0-9-]{0,43}[a-z0-9])?")
 _MAX_NAMESPACE = 512
@@ -35,7 +35,7 @@ _MAX_NAMESPACE = 512
 
 @dataclass(frozen=True, slots=True)
 class PineconeTarget:
-    """An index and a namespace in it; ``cloud`` and ``region`` say where it is made if it is not there."""
+    """An index and a namespace in it; ``cloud`` and ``region`` say where a missing index is created."""
 
     index: str
     namespace: str
@@ -47,11 +47,16 @@ class PineconeTarget:
 
 
 def read_target(settings: Settings, source_id: str, namespace: str | None = None) -> PineconeTarget:
-    """Where a source goes: the index of the settings, and the namespace given, else of the settings, else its own.
+    """Find the index and namespace that a source goes to.
+
+    Args:
+        settings: name the index, and may name a namespace.
+        source_id: the source's id, which is the default namespace.
+        namespace: a namespace that takes precedence over the settings.
 
     Raises:
         MissingRequirementError: no index is set.
-        UsageError: a name is none.
+        UsageError: a name is invalid.
     """
     index = settings.text("pinecone.index")
     if not index:
@@ -72,7 +77,7 @@ def read_target(settings: Settings, source_id: str, namespace: str | None = None
 
 
 def check_pinecone_key(key: str | None) -> str:
-    """The key, fit for an HTTP header. Raises MissingRequirementError; the key is in no message."""
+    """Check that the key fits into an HTTP header, and return it. Raises MissingRequirementError without the key."""
     key = (key or "").strip()
     if not key:
         raise MissingRequirementError(f"{PINECONE_KEY} is not set", SET_KEY)
@@ -84,9 +89,9 @@ def check_pinecone_key(key: str | None) -> str:
 
 
 def refuse_missing_index(key: str, index: str) -> None:
-    """Raise NotFoundError where the service says that there is no such index; nothing where it says nothing.
+    """Raise NotFoundError if the service reports that there is no such index; do nothing if it cannot be reached.
 
-    The path and the headers are those of its API reference, "Describe an index".
+    Path and headers are from its API reference, "Describe an index".
     """
     headers = {"Api-Key": check_pinecone_key(key), "X-Pinecone-API-Version": API_VERSION}
     try:
@@ -98,21 +103,21 @@ def refuse_missing_index(key: str, index: str) -> None:
                 f"there is no Pinecone index {index!r}", "Create it with --create-index, or correct pinecone.index."
             ) from error
     except (AwayError, KbjobsError):
-        return  # whoever goes on is told by the job itself, and by doctor
+        return  # the job itself and doctor will report the problem
 
 
 def controller_url() -> str:
-    """The address where indexes are looked up. Raises UsageError where the key could be read on its way there."""
+    """The address for looking up indexes. Raises UsageError if others could read the key on its way there."""
     url = os.environ.get(CONTROLLER, "").strip() or DEFAULT_CONTROLLER
     return check_host(url, CONTROLLER)
 
 
 def check_host(host: str, named_by: str) -> str:
-    """An address to which the key may be sent: encrypted, or this machine's own. Raises UsageError.
+    """Check that the key may be sent to an address, which must be encrypted or local; returns it. Raises UsageError.
 
     Args:
-        host: with or without ``https://``.
-        named_by: what has named it, for the message.
+        host: the address, with or without ``https://``.
+        named_by: the setting, variable or file that names it, for the message.
     """
     url = (host if "://" in host else f"https://{host}").rstrip("/")
     try:

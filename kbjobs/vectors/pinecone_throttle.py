@@ -1,4 +1,4 @@
-"""No more requests, records and bytes a second than Pinecone's page on its limits allows for a namespace."""
+"""The throttle that keeps requests, records and bytes per second within the limits of Pinecone's documentation."""
 
 from __future__ import annotations
 
@@ -10,15 +10,15 @@ from collections.abc import Callable
 from kbjobs.embedding.rate_limits import InterruptedTurn
 
 SECOND = 1.05
-"""What counts as a second here: on their way requests may move together."""
+"""The seconds that count as one here, because requests may bunch up on their way."""
 
 
 class WriteThrottle:
-    """Grants at most so much within any second, to any number of threads.
+    """Grants at most ``limit`` within any second, to any number of threads.
 
     Args:
-        limit: how much a second.
-        clock: seconds that only grow.
+        limit: the amount per second.
+        clock: a monotonic clock in seconds.
     """
 
     def __init__(self, limit: float, clock: Callable[[], float] = time.monotonic) -> None:
@@ -28,7 +28,7 @@ class WriteThrottle:
         self._lock = threading.Lock()
 
     def reserve(self, amount: float) -> float:
-        """Take a turn for so much; the seconds after which it may go out. More than the limit goes out alone."""
+        """Reserve an amount; returns the seconds to wait. An amount above the limit gets a second of its own."""
         with self._lock:
             now = self._clock()
             at = max(now, self._granted[-1][0] if self._granted else now)
@@ -45,6 +45,6 @@ class WriteThrottle:
             self._sum -= self._granted.popleft()[1]
 
     def take(self, amount: float, interrupted: threading.Event) -> None:
-        """Wait until so much may go out. Raises InterruptedTurn."""
+        """Wait until an amount may be sent. Raises InterruptedTurn."""
         if interrupted.wait(self.reserve(amount)):
             raise InterruptedTurn

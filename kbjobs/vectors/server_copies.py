@@ -1,8 +1,8 @@
-"""A collection on a Chroma server, changed in another one next to it and published by a rename.
+"""Changing a collection on a Chroma server in a second one next to it, and publishing that by a rename.
 
-Few changes go into the live collection itself: a copy would send all of it over the network. New records come first
-and those that are gone go last, so that a search in between misses nothing. What search computes exactly, the matrix
-and the passages, lies in the source's folder as ever, and takes its place right after the collection.
+A few changes go into the live collection itself, since a copy would send all of it over the network. New records are
+written first and old ones deleted last, so that a search in between misses nothing. The exact index, the matrix and the
+passages, is always in the source's folder, and is published right after the collection.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from kbjobs.vectors.collection_swap import WorkingCopy
 from kbjobs.vectors.exact import PASSAGES
 
 MAX_IN_PLACE = 0.1
-"""Changed records, as a share of those there are, up to which a collection on a server is changed where it is."""
+"""Up to this share of changed records, a collection on a server is changed in place."""
 
 
 class ServerCopies(WorkingCopy):
@@ -35,7 +35,7 @@ class ServerCopies(WorkingCopy):
 
     @property
     def is_in_place(self) -> bool:
-        """Whether the live collection itself is written to."""
+        """Whether changes go into the live collection itself."""
         return self._is_in_place
 
     def has_live(self) -> bool:
@@ -43,11 +43,11 @@ class ServerCopies(WorkingCopy):
         return self.server.has(self._name, self._owner)
 
     def has_begun(self) -> bool:
-        """Whether a new one was begun next to it."""
+        """Whether a new collection has been begun next to it."""
         return self.server.has(self._building, self._owner)
 
     def recover(self) -> None:
-        """As of directories: finish what a kill has cut short."""
+        """Recover from a kill, in the directories and on the server."""
         super().recover()
         if self.server.has(self._replaced, self._owner):
             if not self.has_live():
@@ -55,7 +55,10 @@ class ServerCopies(WorkingCopy):
             self.server.delete(self._replaced, self._owner)
 
     def begin(self, empty: bool) -> None:
-        """Begin a collection next to the live one, or resume one begun before; else changes go into the live one."""
+        """Resume a collection begun next to the live one; otherwise begin one, or let changes go into the live one.
+
+        ``empty``: whether to begin an empty one; otherwise an existing live collection is changed in place.
+        """
         super().begin(empty)
         self._is_in_place = not empty and not self.has_begun() and self.has_live()
         note_place(self._ledger, self._key, self.server.url, self.server.prefix, self._source_id)
@@ -71,25 +74,25 @@ class ServerCopies(WorkingCopy):
         return self.server.open(self._name if self._is_in_place else self._building, self._owner)
 
     def discard(self) -> None:
-        """Throw away what was begun next to the live one."""
+        """Discard the collection begun next to the live one."""
         super().discard()
         self.server.delete(self._building, self._owner)
         self._is_in_place = False
 
     def remove_from_server(self) -> None:
-        """Remove the collection and what is next to it from the server."""
+        """Remove the collection and those next to it from the server."""
         for name in (self._building, self._replaced, self._name):
             self.server.delete(name, self._owner)
             crash_point("server.deleted")
 
     def clear(self) -> int:
-        """Remove the collection and its exact index; returns how many bytes of this disk that frees."""
+        """Remove the collection and its exact index; returns the bytes freed on this disk."""
         self.remove_from_server()
         forget_place(self._ledger, self._key)
         return super().clear()
 
     def publish(self) -> None:
-        """Put the verified collection in the place of the live one, then the exact index."""
+        """Replace the live collection by the verified one, and then the exact index."""
         if not self._is_in_place:
             crash_point("server.before_publish")
             if self.has_live():
@@ -105,7 +108,7 @@ class ServerCopies(WorkingCopy):
         self.server.close()
 
     def describe(self) -> str:
-        """As of directories, with the collection's own id and its number of records."""
+        """As for directories, with the collection's id and number of records on the server."""
         return f"{super().describe()} {self.server.fingerprint(self._name, self._owner)}"
 
     def _leave_out(self, folder: str, names: list[str]) -> set[str]:

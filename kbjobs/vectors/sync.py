@@ -22,18 +22,18 @@ from kbjobs.vectors.indexed import Indexed
 from kbjobs.vectors.server_copies import MAX_IN_PLACE
 from kbjobs.vectors.wanted import LedgerRecords
 
-EXACT_SAMPLE, NEIGHBOURS = 20, 10  # vectors whose nearest records are computed exactly where Chroma answers; how many
-MIN_RECALL = 0.9  # of these that Chroma has to find
+EXACT_SAMPLE, NEIGHBOURS = 20, 10  # number of vectors whose exact neighbours are compared with Chroma's; neighbours
+MIN_RECALL = 0.9  # share of these neighbours that Chroma must find
 SAMPLE = 50  # records that are searched for by their own vector after each run
 TOLERATED = 0.02  # share of a sample that an approximate index may miss; a lost part is much more
-MAX_CHURN = 0.25  # deleted records, as a share of those there are, from which on an index is built anew
+MAX_CHURN = 0.25  # deleted records, as a share of all, from which on an index is rebuilt
 
 log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
 class Drift:
-    """Which records a collection lacks of its ledger, and which it has too much, by their ids."""
+    """The ids of records that a collection lacks compared with its ledger, and of those it has in excess."""
 
     missing: list[str]
     extra: list[str]
@@ -43,7 +43,7 @@ class Drift:
 
 
 def compare(wanted: LedgerRecords, collection: Collection) -> Drift:
-    """What the collection lacks and what it has too much, by ids in both directions."""
+    """Compare a collection with the ledger by ids, in both directions."""
     present = collection.ids()
     return Drift(missing=sorted(wanted.ids - present), extra=sorted(present - wanted.ids))
 
@@ -58,9 +58,9 @@ def fill(
 
     Args:
         indexed: the model's part of the ledger.
-        collection: where to.
+        collection: the collection to write to.
         ids: the records to write.
-        on_progress: called with how many are written so far.
+        on_progress: called with the number written so far.
     """
     done = 0
     for page in indexed.ledger.records(indexed.model, indexed.profile, ids):
@@ -75,7 +75,7 @@ def draw_records(indexed: Indexed, wanted: LedgerRecords, size: int) -> list[Rec
     Args:
         indexed: the model's part of the ledger.
         wanted: what the collection should hold.
-        size: how many records at most.
+        size: the largest number of records.
     """
     chosen = random.sample(list(wanted.ids), min(size, len(wanted.ids)))
     pages = indexed.ledger.records(indexed.model, indexed.profile, chosen)
@@ -88,11 +88,11 @@ def find_lost(indexed: Indexed, wanted: LedgerRecords, collection: Collection, s
     Args:
         indexed: the model's part of the ledger.
         wanted: what the collection should hold.
-        collection: what to search.
-        size: how many records to search for.
+        collection: the collection to search.
+        size: the number of records to search for.
 
     Returns:
-        The ids that were not found; none if they are only a few.
+        The ids that were not found; none if only a few were not.
     """
     sample = draw_records(indexed, wanted, size)
     unreachable = collection.unreachable(sample)
@@ -100,7 +100,7 @@ def find_lost(indexed: Indexed, wanted: LedgerRecords, collection: Collection, s
 
 
 def measure_recall(indexed: Indexed, collection: Collection) -> float:
-    """How much of the exact answers the collection gives: of the nearest records of a random sample of vectors."""
+    """The share of the exact nearest records that the collection finds, for a random sample of vectors."""
     sample = list(store.sample_vectors(indexed.ledger, indexed.model, indexed.profile, EXACT_SAMPLE))
     if not sample:
         return 1.0
@@ -120,28 +120,28 @@ def measure_recall(indexed: Indexed, collection: Collection) -> float:
 
 
 def is_exact(wanted: LedgerRecords, directory: Path) -> bool:
-    """Whether the directory has an exact index of what the ledger holds."""
+    """Whether the directory has an exact index that is up to date with the ledger."""
     return read_state(directory) == wanted.state
 
 
 def find_outdated(wanted: LedgerRecords, directory: Path) -> list[str]:
-    """The files of the exact index that are damaged or not made of what the ledger holds.
+    """The files of the exact index that are damaged or out of date with the ledger.
 
-    None of a directory that an older version has published, which has no exact index yet.
+    Empty for a directory published by an older version, which has no exact index yet.
     """
     there = [name for name in (MATRIX, PASSAGES) if (directory / name).exists()]
     return [] if not there or is_exact(wanted, directory) else there
 
 
 def note_verified(indexed: Indexed, wanted: LedgerRecords) -> None:
-    """Note that what is published was just found equal to the ledger: so it is until anybody writes to either."""
+    """Record that the published collection equals the ledger, which holds until somebody writes to either."""
     value = f"{wanted.state} {indexed.copies.describe()}"
     if indexed.ledger.fact(_verified(indexed)) != value:
         indexed.ledger.set_fact(_verified(indexed), value)
 
 
 def is_verified(indexed: Indexed, wanted: LedgerRecords) -> bool:
-    """Whether that was noted of the ledger and the files as they are now."""
+    """Whether :func:`note_verified` recorded the current state of both the ledger and the published collection."""
     recorded = indexed.ledger.fact(_verified(indexed))
     return recorded is not None and recorded == f"{wanted.state} {indexed.copies.describe()}"
 
@@ -158,19 +158,19 @@ def recover_and_publish(
 ) -> int:
     """Make the working copy equal to the ledger, verify it and publish it.
 
-    A copy that cannot be used, such as one torn by a kill, is rebuilt once.
+    An unusable copy, such as one damaged by a kill, is rebuilt once.
 
     Args:
         indexed: the model's part of the ledger, and the place of its collection.
         needs_fresh: whether to build the copy from nothing.
-        on_progress: called with the records written and their total.
+        on_progress: called with the number of records written and their total.
         wanted: what the ledger holds, if it was just read.
 
     Returns:
         The number of records.
 
     Raises:
-        CollectionError: a rebuilt copy cannot be used either.
+        CollectionError: the rebuilt copy is unusable, too.
         UnavailableError: the disk has no room for it.
     """
     copies = indexed.copies
@@ -214,7 +214,7 @@ def _build_anew(
 def _equalise(
     indexed: Indexed, wanted: LedgerRecords, copies: WorkingCopy, on_progress: Callable[[int, int], None]
 ) -> int:
-    """Make what was begun equal to the ledger and verify it; returns how many records were deleted from it."""
+    """Make the working copy equal to the ledger and verify it; returns how many records were deleted from it."""
     with copies.open_building() as collection:
         drift = compare(wanted, collection)
     if copies.is_in_place and len(drift.missing) + len(drift.extra) > MAX_IN_PLACE * len(wanted.ids):

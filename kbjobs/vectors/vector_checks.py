@@ -1,4 +1,4 @@
-"""Whether the servers of vectors answer: checks that kbjobs doctor shows."""
+"""Checks of the vector servers, for kbjobs doctor."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from kbjobs.vectors.chroma_address import read_address as read_chroma_address
 
 
 def check_chroma(home: Home) -> Iterator[Finding]:
-    """Whether the Chroma server of the settings answers."""
+    """Check whether the Chroma server of the settings answers."""
     address = read_chroma_address(home, Settings(home))
     if address is None:
         return
@@ -25,7 +25,7 @@ def check_chroma(home: Home) -> Iterator[Finding]:
 
 
 def check_pinecone(home: Home) -> Iterator[Finding]:
-    """Whether the Pinecone index of the settings is ready."""
+    """Check whether the Pinecone index of the settings is ready."""
     settings = Settings(home)
     if not settings.text("pinecone.index"):
         return

@@ -21,19 +21,19 @@ from kbjobs.vectors.indexed import Indexed
 from kbjobs.vectors.sync import SAMPLE, compare, draw_records, find_lost, find_outdated, note_verified
 from kbjobs.vectors.wanted import LedgerRecords
 
-COMPARED = 20_000  # records whose texts, metadata and vectors are compared; of more, a random sample of so many
-PAGE = 500  # of them at a time
-MAX_UNREADABLE = 100  # vectors that cannot be read and are looked for one by one
+COMPARED = 20_000  # most records whose texts, metadata and vectors are compared; of more, a random sample
+PAGE = 500  # records compared at a time
+MAX_UNREADABLE = 100  # most unreadable vectors that are searched for one by one
 
 Problem = Literal["absent", "damaged", "dimension", "missing", "extra", "changed", "unreachable", "outdated"]
-"""How a collection differs from its ledger: it is not there; its files are cut or torn; its vectors have another
-length; it lacks a record; has one too many; one says something else; one is not found by its own vector; a file of the
-exact index is damaged, or not made of what the ledger holds."""
+"""How a collection differs from its ledger: it does not exist; its files are damaged; its vectors have another
+dimension; a record is missing, surplus, different, or not found by its own vector; a file of the exact index is damaged
+or out of date with the ledger."""
 
 
 @dataclass(frozen=True, slots=True)
 class CollectionProblem:
-    """A difference: its kind; the record, or of ``outdated`` the file; what exactly."""
+    """A difference: its kind; the record, or for ``outdated`` the file; and details."""
 
     problem: Problem
     record: str | None = None
@@ -45,8 +45,8 @@ def verify(indexed: Indexed, sample: int = SAMPLE, compared: int = COMPARED) -> 
 
     Args:
         indexed: the model's part of the ledger, and the place of its collection.
-        sample: how many records to search for by their own vectors.
-        compared: how many records to compare by text, metadata and vector at most; ids are all compared.
+        sample: the number of records to search for by their own vectors.
+        compared: the most records to compare by text, metadata and vector; ids are all compared.
     """
     copies = indexed.copies
     live = copies.readable()
@@ -68,7 +68,7 @@ def verify(indexed: Indexed, sample: int = SAMPLE, compared: int = COMPARED) -> 
     except (CollectionError, OSError) as error:
         return [CollectionProblem("damaged", None, str(error)), *outdated]
     if not found and live == indexed.live:
-        note_verified(indexed, wanted)  # opening it has written to it
+        note_verified(indexed, wanted)  # again, because opening the collection has written to its files
     return found
 
 
@@ -106,7 +106,7 @@ def _compare(
 
 
 def _read(collection: Collection, page: Sequence[Record], has_vectors: bool, unreadable: list[str]) -> Iterator[Record]:
-    """Those of the records that the collection has. Chroma refuses a page for one vector that is lost: it is halved."""
+    """Read those of the records that exist; halves a page that Chroma refuses because of a single lost vector."""
     names = [record.id for record in page]
     try:
         yield from list(collection.read(names, has_vectors and len(unreadable) < MAX_UNREADABLE))
@@ -133,7 +133,7 @@ def _compare_records(right: Sequence[Record], there: Iterator[Record]) -> Iterat
 def _describe_difference(right: Record, there: Record) -> list[str]:
     names = ["text", "doc_id", "title", "url"]
     if there.title and right.text.startswith(there.title) and not right.text.startswith(right.title):
-        # Metadata has read the page since: its passages are those of before until the next index run.
+        # A metadata run has read the page since; its passages stay the old ones until the next index run.
         names = ["text", "doc_id"]
     wrong = [name for name in names if getattr(right, name) != getattr(there, name)]
     if there.vector and there.vector != right.vector:

@@ -1,4 +1,4 @@
-"""What a ledger says that a collection and its exact index are to hold, read once."""
+"""The records that a collection and its exact index should hold, as read once from a ledger."""
 
 from __future__ import annotations
 
@@ -10,16 +10,16 @@ from kbjobs.store import publication as store
 from kbjobs.store.ledger import Ledger
 
 WITHOUT_MATRIX = " without a matrix"
-"""How the state of an exact index ends that has none on purpose."""
+"""The suffix of the state of an exact index that has no matrix on purpose."""
 
 
 @dataclass(frozen=True, slots=True)
 class LedgerRecords:
-    """The language of each passage that is searched, by its record's id, as one reading of the ledger has found them.
+    """The searchable passages of a ledger at one moment: the language of each, by its record's id.
 
-    ``firsts`` are the first record of each text, of which alone a collection has a vector that is published without a
-    matrix; None if there is a matrix. ``state`` names what an exact index is made of: equal as long as its
-    passages, their languages and their vectors are.
+    ``firsts`` are the first records of each text, which are all that a collection without a matrix holds; None if there
+    is a matrix. ``state`` names the content of an exact index: it is equal as long as its passages, their languages and
+    their vectors are.
     """
 
     languages: dict[str, str | None]
@@ -28,12 +28,12 @@ class LedgerRecords:
 
     @property
     def ids(self) -> AbstractSet[str]:
-        """The ids of the records that the collection is to have."""
+        """The ids of the records that the collection should have."""
         return self.languages.keys() if self.firsts is None else self.firsts
 
     @property
     def has_matrix(self) -> bool:
-        """Whether the vectors are published as a matrix too."""
+        """Whether the vectors are also published as a matrix."""
         return self.firsts is None
 
 
@@ -44,7 +44,7 @@ def read_wanted(ledger: Ledger, model: int, profile: int, has_matrix: bool) -> L
         ledger: the source's ledger.
         model: the model's row in it.
         profile: the row of its cutting profile.
-        has_matrix: whether the vectors are published as a matrix too.
+        has_matrix: whether the vectors are also published as a matrix.
     """
     languages: dict[str, str | None] = {}
     newest = 0
@@ -57,7 +57,7 @@ def read_wanted(ledger: Ledger, model: int, profile: int, has_matrix: bool) -> L
     digest = hashlib.sha256()
     for name in sorted(languages):
         digest.update(f"{name} {languages[name]}\n".encode())
-    # The newest vector of these passages, not of the model: an unfinished job may have bought some for others.
+    # The newest vector of these passages, not of the model: an unfinished job may have added vectors for others.
     state = f"{digest.hexdigest()[:32]} {newest}"
     if has_matrix:
         return LedgerRecords(languages, None, state)

@@ -1,1 +1,1 @@
-"""The job builder: a page to compose, check, run and watch chains; a face like commands/, which decides nothing."""
+"""The job builder: pages to compose, check, run and watch chains; like commands/, an interface without logic."""

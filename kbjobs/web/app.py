@@ -1,4 +1,4 @@
-"""The application: the API, the events, the pages, behind the guard."""
+"""The web application: API, events and pages, behind the guard."""
 
 from __future__ import annotations
 
@@ -30,12 +30,12 @@ from kbjobs.web.problems import problem_of, refuse
 
 ENDPOINTS: tuple[Endpoint, ...] = (*builder.ENDPOINTS, *chains.ENDPOINTS, *jobs.ENDPOINTS, *sources.ENDPOINTS)
 PING_SECONDS = 15
-GRACE_SECONDS = 0.5  # for a stream to end by itself when the server stops
+GRACE_SECONDS = 0.5  # how long a stream may take to end when the server stops
 
 
 @dataclass(frozen=True, slots=True)
 class Access:
-    """Who may ask, and for what: see :class:`kbjobs.web.guard.RequestGuard`."""
+    """Who may send which requests: see :class:`kbjobs.web.guard.RequestGuard`."""
 
     token: str
     port: int
@@ -47,9 +47,9 @@ def make_app(home: Home, hub: EventHub, access: Access) -> ASGIApp:
     """Make the builder's web application.
 
     Args:
-        home: the home it shows.
+        home: the home that it shows.
         hub: passes on the home's events.
-        access: who may ask, and for what.
+        access: who may send which requests.
     """
     app = Starlette(
         routes=[

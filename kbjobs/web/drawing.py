@@ -1,4 +1,4 @@
-"""Drawings of jobs over time, as numbers for the templates: places are percent of the width, heights pixels."""
+"""Drawings of jobs over time, as numbers for the templates: positions are percent of the width, heights pixels."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ _MOST_YEARS = 60
 _MARKS = 6
 _LEAST_WIDTH = 0.3  # percent
 _GAP = 0.3  # percent between two segments of a bar
-_NAMES = 28.0  # percent of the width that the names of phases take
+_NAMES = 28.0  # percent of the width for the names of phases
 
 Place = Callable[[str | None], float]
 
@@ -37,7 +37,7 @@ _ENDS = {
 
 @dataclass(frozen=True, slots=True)
 class TimeSpan:
-    """Something that lasted: where it lies, the state that colours it, and what it says."""
+    """A bar for something that lasted: its position, the state that sets its colour, and its label."""
 
     left: float
     width: float
@@ -48,7 +48,7 @@ class TimeSpan:
 
 @dataclass(frozen=True, slots=True)
 class Mark:
-    """A moment: where it lies, and what it says; ``moment`` is in UTC, ISO 8601."""
+    """A mark for a point in time: its position and its label; ``moment`` is in UTC, ISO 8601."""
 
     left: float
     label: str
@@ -68,7 +68,7 @@ class Drawing:
 
 @dataclass(frozen=True, slots=True)
 class Segment:
-    """The part of a job's bar that is one phase: from where it is how wide, and how much of it is done, in percent."""
+    """The part of a job's bar for one phase: its left edge, its width, and how much of it is done, in percent."""
 
     left: float
     width: float
@@ -78,7 +78,7 @@ class Segment:
 
 
 def draw_segments(job: Job) -> list[Segment]:
-    """The bar of a job, a segment for each phase."""
+    """Draw the bar of a job, with a segment for each phase."""
     total = sum(phase.weight for phase in job.phases) or 1.0
     segments, left = [], 0.0
     for phase in job.phases:
@@ -91,7 +91,7 @@ def draw_segments(job: Job) -> list[Segment]:
 
 
 def draw_years(counts: Mapping[int, int]) -> Drawing | None:
-    """How many documents are of which year: a bar for each from the first to the last; None where all are of one."""
+    """Draw the number of documents per year, with a bar for each year; None if there are fewer than two years."""
     if len(counts) < 2:
         return None
     first, last = max(min(counts), max(counts) - _MOST_YEARS + 1), max(counts)
@@ -107,10 +107,10 @@ def draw_years(counts: Mapping[int, int]) -> Drawing | None:
 
 
 def draw_day(runs: Sequence[JobRun]) -> Drawing:
-    """What ran within the last day, and when: a bar for each attempt, beside each other where they ran together."""
+    """Draw the attempts of the last day as bars; simultaneous ones are in separate lanes."""
     now = time.time()
     start = now - DAY
-    free: list[float] = []  # until when each lane is taken
+    free: list[float] = []  # the time until which each lane is occupied
     bars = []
     for run in runs:
         begun, ended = max(start, _seconds(run.started_at)), _seconds(run.finished_at) if run.finished_at else now
@@ -132,9 +132,9 @@ def draw_day(runs: Sequence[JobRun]) -> Drawing:
 
 
 def draw_timeline(job: Job, attempts: Sequence[Attempt]) -> Drawing | None:
-    """When each phase of a job ran, and how each attempt ended; None before it has begun.
+    """Draw when each phase of a job ran, and how each attempt ended; None before the job has started.
 
-    A phase whose job ran under a version that kept no times has no bar.
+    Phases that ran under a version that recorded no times have no bar.
     """
     if not attempts:
         return None
@@ -163,7 +163,7 @@ def draw_timeline(job: Job, attempts: Sequence[Attempt]) -> Drawing | None:
 
 
 def _draw_phase(phase: PhaseState, attempts: Sequence[Attempt], top: int, place: Place) -> list[TimeSpan]:
-    """The bars of one phase: where nothing ran between two attempts there is none."""
+    """Draw the bars of one phase, with gaps between attempts."""
     if phase.started_at is None:
         return []
     bars = []

@@ -1,4 +1,4 @@
-"""An endpoint of the API, declared once: its route, its part of the OpenAPI document and its checks are made of it."""
+"""An API endpoint is declared once; its route, its part of the OpenAPI document and its checks derive from that."""
 
 from __future__ import annotations
 
@@ -20,24 +20,24 @@ from kbjobs.web.problems import problem_of, refuse
 
 
 class Body(BaseModel):
-    """What a request carries: nothing else than is declared."""
+    """Base of request bodies; undeclared fields are refused."""
 
     model_config = ConfigDict(extra="forbid", strict=True)
 
 
 class QueryParams(BaseModel):
-    """What stands behind the ? of an address, as text; nothing else than is declared."""
+    """Base of query parameters, given as text; undeclared ones are refused."""
 
     model_config = ConfigDict(extra="forbid")
 
 
 class NoQuery(QueryParams):
-    """Nothing."""
+    """No query parameters."""
 
 
 @dataclass(frozen=True, slots=True)
 class Call:
-    """A request that was checked: the home, its jobs, what the path names, the query and the body."""
+    """A checked request: the home, its jobs, the path parameters, the query and the body."""
 
     home: Home
     manager: JobManager
@@ -50,8 +50,8 @@ class Call:
 class Endpoint:
     """One operation of the API.
 
-    ``answer`` does it, in a thread, and gives what is sent as JSON, or a Response. ``errors`` are the statuses of
-    problems that are its own; every operation may also be refused as :data:`kbjobs.web.problems.ALWAYS` says.
+    ``answer`` performs it in a thread, and returns a JSON value or a Response. ``errors`` are the error statuses of
+    this operation; the statuses in :data:`kbjobs.web.problems.ALWAYS` are possible for every operation.
     """
 
     method: str
@@ -101,5 +101,5 @@ def _read_json(raw: bytes) -> Any:
 
 
 def _describe(error: ValidationError) -> str:
-    """What is wrong, each with its place."""
+    """Describe the errors, each with its place."""
     return "; ".join(f"{'.'.join(map(str, one['loc'])) or 'the body'}: {one['msg']}" for one in error.errors()[:10])

@@ -1,4 +1,4 @@
-"""What happens to the jobs of a home, as it happens, to any number of pages: one look at the state for all of them."""
+"""Live events of a home's jobs for any number of pages, which share one poll of the state."""
 
 from __future__ import annotations
 
@@ -17,30 +17,30 @@ from kbjobs.services.jobs import JobManager
 from kbjobs.store.jobs import Job
 from kbjobs.store.transitions import Status
 
-LOOK_SECONDS = 0.2  # between two looks
-KEPT = 1_000  # events for those who come back after a while
-WAITING = 500  # events that a slow reader may leave behind; then it is told to look anew
+LOOK_SECONDS = 0.2  # between two polls of the state
+KEPT = 1_000  # events kept for readers that reconnect
+WAITING = 500  # events that may wait for a slow reader; then it gets a reset
 
 log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
 class LiveEvent:
-    """Something that happened. ``hello`` and ``reset`` say that what came before is not known here: to look anew."""
+    """An event. ``hello`` and ``reset`` mean that earlier events are unknown, and that the reader must reload."""
 
     id: str
     name: str
     data: dict[str, Any]
 
     def as_sse(self) -> dict[str, str]:
-        """As a server-sent event."""
+        """The event as a server-sent event."""
         return {"id": self.id, "event": self.name, "data": json.dumps(self.data, ensure_ascii=False)}
 
 
 class EventHub:
-    """Looks at the state while anybody listens, and hands on what has changed.
+    """Polls the state while anybody listens, and passes on changes.
 
-    An event's id is ``BOOT-NUMBER``: of another start of this server nothing is known.
+    An event's id is ``BOOT-NUMBER``, because events from another start of the server are unknown.
     """
 
     def __init__(self, home: Home) -> None:
@@ -58,14 +58,14 @@ class EventHub:
         self._task: asyncio.Task[None] | None = None
 
     def close(self) -> None:
-        """End all streams: the server stops."""
+        """End all streams when the server stops."""
         for queue in self._readers:
             _put(queue, None)
 
     async def listen(self, last_id: str | None) -> AsyncGenerator[LiveEvent]:
-        """What happened since the event of that id, then what happens.
+        """Yield the events since the one with ``last_id``, then new ones as they happen.
 
-        Where that is not known here it begins with a greeting, after a look: whoever looks anew then misses nothing.
+        If that event is unknown, a greeting comes first, after a poll: a reader that reloads then misses nothing.
         """
         queue: asyncio.Queue[LiveEvent | None] = asyncio.Queue(WAITING)
         missed = self._since(last_id) if self._has_looked and last_id is not None else None
@@ -84,7 +84,7 @@ class EventHub:
             self._greetings.pop(queue, None)
 
     def _since(self, last_id: str) -> list[LiveEvent] | None:
-        """The events since that one; None if it is not known."""
+        """The events since the one with ``last_id``; None if it is unknown."""
         boot, _, number = last_id.partition("-")
         oldest = int(self._kept[0].id.partition("-")[2]) if self._kept else self._number + 1
         is_known = boot == self._boot and number.isdecimal() and oldest - 1 <= int(number) <= self._number
@@ -96,14 +96,14 @@ class EventHub:
         return f"{self._boot}-{self._number}"
 
     async def _watch(self) -> None:
-        """Look until nobody listens."""
+        """Poll until nobody listens."""
         manager = JobManager(self._home)
         version: Any = None
         try:
             while self._readers:
                 try:
                     found = await asyncio.to_thread(_look, manager, version, self._running)
-                except KbjobsError as error:  # a state that is locked or away: the next look may see it
+                except KbjobsError as error:  # such as a locked or missing state: the next poll may succeed
                     log.warning("%s", error.message)
                     manager.close()
                     version = None
@@ -127,7 +127,7 @@ class EventHub:
                 self._send("daemon", {"running": daemon_runs})
             self._daemon = daemon_runs
         for job in self._running:
-            if job.id in dead and job.id not in self._dead:  # nobody writes that it has died
+            if job.id in dead and job.id not in self._dead:  # a worker's death writes nothing to the state
                 self._send("job", _brief(job))
         self._dead = dead
         if jobs is None:
@@ -157,15 +157,18 @@ class EventHub:
 
 
 def _put(queue: asyncio.Queue[LiveEvent | None], event: LiveEvent | None) -> None:
-    """Put an event in the place of all that wait."""
+    """Replace all waiting events by one."""
     while not queue.empty():
         queue.get_nowait()
     queue.put_nowait(event)
 
 
 def _look(manager: JobManager, version: Any, running: list[Job]) -> tuple[Any, list[Job] | None, bool, frozenset[int]]:
-    """The version of the state, the jobs where it is another than before, whether the daemon runs, and whose worker of
-    the jobs that ran at the last look is dead."""
+    """Poll the state once.
+
+    Returns its version, the jobs if the version has changed, whether the daemon is running, and the ids of those
+    ``running`` jobs whose worker is dead.
+    """
     now = manager.get_version()
     daemon_runs = manager.is_daemon_running()
     if now is None or now != version:
@@ -179,7 +182,7 @@ def _phase(shown: tuple[Any, ...]) -> str | None:
 
 
 def _brief(job: Job) -> dict[str, Any]:
-    """What a row of a list shows of a job."""
+    """The fields of a job that a row of a list shows."""
     fields = job.as_dict()
     wanted = ("id", "type", "source", "status", "progress", "phase", "message", "eta_seconds", "attempt", "error")
     return {name: fields[name] for name in wanted}

@@ -1,7 +1,7 @@
-"""What every request must pass: the right host, a token or its cookie, an origin of our own, a bounded body and pace.
+"""The checks that every request must pass: host, token or cookie, origin, size of the body, and rate.
 
-A page elsewhere that makes the browser send something (CSRF), or that rebinds its name to this machine (DNS
-rebinding), has neither the cookie, which is ``SameSite=Strict``, nor a Host or an Origin of ours.
+A page elsewhere that makes the browser send a request (CSRF), or that rebinds its name to this machine (DNS
+rebinding), has neither the cookie, which is ``SameSite=Strict``, nor the builder's own Host or Origin.
 """
 
 from __future__ import annotations
@@ -24,12 +24,12 @@ from kbjobs.web.problems import refuse
 
 MAX_BODY = 2**20  # bytes; a chain file may have 256 KB
 TOO_LARGE = f"the body is larger than {MAX_BODY // 1024} KB"
-HANG_UP = {"Connection": "close"}  # what is left of the body is not read
-PAUSE_SECONDS = 10.0  # between two parts of a body
+HANG_UP = {"Connection": "close"}  # the rest of the body is not read
+PAUSE_SECONDS = 10.0  # longest time between two parts of a body
 SAFE = frozenset({"GET", "HEAD"})
 LOOPBACK = ("127.0.0.1", "localhost", "[::1]")
 WRITES = (30, 10.0)
-"""How many requests that write are taken at once, and how many a second after that."""
+"""The burst of writing requests that is allowed, and their number per second after it."""
 WRONG_TOKENS = (20, 0.5)
 POLICY = (
     "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data:; connect-src 'self';"
@@ -46,14 +46,14 @@ HEADERS = (
 
 
 class RequestThrottle:
-    """Lets so many pass at once, then so many a second (a token bucket)."""
+    """A token bucket: lets ``burst`` requests pass at once, then ``rate`` per second."""
 
     def __init__(self, burst: int, rate: float) -> None:
         self._burst, self._rate = float(burst), rate
         self._left, self._seen = float(burst), time.monotonic()
 
     def takes(self) -> bool:
-        """Whether one more may pass now."""
+        """Take a token if there is one; returns whether the request may pass."""
         now = time.monotonic()
         self._left = min(self._burst, self._left + (now - self._seen) * self._rate)
         self._seen = now
@@ -64,19 +64,19 @@ class RequestThrottle:
 
     @property
     def wait(self) -> int:
-        """Seconds until one more may pass, rounded up."""
+        """Seconds until another request may pass, rounded up."""
         return max(1, int((1 - self._left) / self._rate) + 1)
 
 
 class RequestGuard:
-    """Stands before the whole application.
+    """Guards the whole application.
 
     Args:
         app: the application.
-        token: what the address that is printed at the start carries.
-        port: at which it listens; in the cookie's name, so that two pages on two ports do not mix.
-        hosts: names under which it may be asked, without port.
-        read_only: refuse all that writes.
+        token: the token in the address that is printed at the start.
+        port: the port it listens on; part of the cookie's name, so that servers on two ports do not interfere.
+        hosts: the host names that requests may use, without port.
+        read_only: whether to refuse all writing requests.
     """
 
     def __init__(
@@ -163,11 +163,11 @@ class RequestGuard:
         return None
 
     def _let_in(self, scope: Scope, token: str, query: list[tuple[str, str]]) -> Response:
-        """Take the token for the cookie, and lead to the same address without it: an address is seen by others."""
+        """Exchange the token for the cookie, and redirect to the address without it, since others may see addresses."""
         if not hmac.compare_digest(token.encode(), self._token.encode()):
             reason = "the token is wrong" if self._wrong.takes() else "too many wrong tokens"
             return PlainTextResponse(f"kbjobs builder: {reason}. Open the address that it printed at its start.", 401)
-        path = "/" + scope["path"].lstrip("/")  # "//host" would lead elsewhere
+        path = "/" + scope["path"].lstrip("/")  # "//host" would lead to another host
         response = RedirectResponse(path + (f"?{urlencode(query)}" if query else ""), 303)
         response.set_cookie(self._cookie, self._session, httponly=True, samesite="strict", path="/")
         return response
@@ -187,7 +187,7 @@ class RequestGuard:
 
 
 class _Bounded:
-    """Ends a request whose body grows beyond what is taken, or does not come."""
+    """Ends a request whose body is too large, or does not arrive in time."""
 
     def __init__(self, app: ASGIApp) -> None:
         self._app = app
@@ -197,7 +197,7 @@ class _Bounded:
 
         async def receive_bounded() -> Message:
             nonlocal size, is_whole
-            if is_whole:  # what comes now is that the other side has gone
+            if is_whole:  # the next message is the client's disconnect
                 return await receive()
             try:
                 message = await asyncio.wait_for(receive(), PAUSE_SECONDS)

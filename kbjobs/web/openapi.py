@@ -1,4 +1,4 @@
-"""The OpenAPI document (3.1), made of the endpoints."""
+"""The OpenAPI document (3.1), generated from the endpoints."""
 
 from __future__ import annotations
 
@@ -11,12 +11,12 @@ from kbjobs.web.endpoint import Endpoint
 from kbjobs.web.problems import ALWAYS, TYPE
 
 BODY_ERRORS = (408, 413, 415)
-"""The statuses with which an operation with a body may be refused beside the others."""
+"""Additional error statuses of operations with a body."""
 _PLACE = re.compile(r"{(\w+)(?::(\w+))?}")
 
 
 def describe_api(endpoints: Sequence[Endpoint]) -> dict[str, Any]:
-    """The document."""
+    """Make the OpenAPI document of endpoints."""
     paths: dict[str, Any] = {}
     schemas: dict[str, Any] = {
         "Problem": {
@@ -106,7 +106,7 @@ def _query_parameters(one: Endpoint, schemas: dict[str, Any]) -> list[dict[str, 
     required = schema.get("required", [])
     found = []
     for name, declared in schema.get("properties", {}).items():
-        # What may be left out is null in the model; in an address it is just not there.
+        # An optional parameter is null in the model, and simply missing in an address.
         choices = [part for part in declared.get("anyOf", []) if part.get("type") != "null"]
         described = {**declared, **choices[0]} if choices else dict(declared)
         described.pop("anyOf", None)

@@ -1,4 +1,4 @@
-"""The pages: a view and a template of the same name each. They show their lists without scripts, too."""
+"""The pages, each a view and a template of the same name. They show their lists even without scripts."""
 
 from __future__ import annotations
 
@@ -39,9 +39,9 @@ from kbjobs.web.drawing import draw_day, draw_segments, draw_timeline, draw_year
 from kbjobs.web.maps import show_map
 from kbjobs.web.problems import STATUSES
 
-SHOWN = 100  # jobs of one list; of more it is said how many
-MAX_LEFT_OUT_SHOWN = 500  # lines of a document
-SEND_NOW = "\0"  # a mark in a template: what stands before it does not wait for what follows
+SHOWN = 100  # most entries of a list; of more, only the number is shown
+MAX_LEFT_OUT_SHOWN = 500  # most parts left out of a document, or files of a source, that are shown
+SEND_NOW = "\0"  # a mark in a template: the page before it is sent without waiting for the rest
 FILTERS = ("type", "source", "status", "text", "days")
 FAVICON = (
     '<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 16 16"><rect y="2" width="16" height="3" fill="#1d5f8a"/>'
@@ -60,11 +60,11 @@ _templates = Environment(
 _templates.filters.update(template_filters.FILTERS)
 
 STATES = {"running": "running", "waiting": "waiting", "resumable": "to resume", "ended": "done"}
-"""The lists of the page of jobs, by what a filter calls them."""
+"""The lists of the page of jobs: their names in filters, and their labels."""
 
 
 def jobs(request: Request, manager: JobManager) -> dict[str, Any]:
-    """What runs, waits, can be resumed and has just ended."""
+    """Show the running, waiting, resumable and recently ended jobs."""
     given = {name: request.query_params.get(name, "").strip()[:200] for name in ("type", "source", "state", "text")}
     seen = manager.get_overview()
     running = [job for job in seen.running if _matches(job, "running", given)]
@@ -87,7 +87,7 @@ def jobs(request: Request, manager: JobManager) -> dict[str, Any]:
 
 
 def _matches(job: Job, state: str, wanted: dict[str, str]) -> bool:
-    """Whether a job of one of the lists is one of those that are asked for."""
+    """Whether a job in the list of a state matches the filters."""
     said = f"{job.id} {job.type} {job.source or ''} {job.error or ''} {job.message}".casefold()
     return (
         wanted["state"] in ("", state)
@@ -104,7 +104,7 @@ def _known(manager: JobManager) -> dict[str, Any]:
 
 
 def job(request: Request, manager: JobManager) -> dict[str, Any]:
-    """One job."""
+    """Show one job."""
     found = manager.get_status(request.path_params["job"])
     attempts = manager.get_attempts(found.id)
     command = describe_command(found)
@@ -124,11 +124,11 @@ def job(request: Request, manager: JobManager) -> dict[str, Any]:
 
 
 def history(request: Request, manager: JobManager) -> dict[str, Any]:
-    """Jobs that have been, by filters that live in the address."""
+    """Show the history of jobs, with the filters in the address."""
     given = {name: request.query_params.get(name, "").strip() for name in FILTERS}
     try:
         days = float(given["days"] or 7)
-        if not 0 <= days <= 36_500:  # also no number at all
+        if not 0 <= days <= 36_500:  # also refuses nan
             raise ValueError
         status = Status(given["status"]) if given["status"] else None
     except ValueError:
@@ -149,7 +149,7 @@ def history(request: Request, manager: JobManager) -> dict[str, Any]:
 
 
 def builder(request: Request, manager: JobManager) -> dict[str, Any]:
-    """Compose a chain."""
+    """Show the page to compose a chain."""
     by_category: dict[str, list[Any]] = {}
     for one in job_types():
         by_category.setdefault(one.category, []).append(one)
@@ -161,7 +161,7 @@ def builder(request: Request, manager: JobManager) -> dict[str, Any]:
 
 
 def all_sources(request: Request, manager: JobManager) -> dict[str, Any]:
-    """All sources."""
+    """Show all sources."""
     damaged: list[tuple[str, str]] = []
     found = sources.describe_all(manager.home, lambda name, error: damaged.append((name, error.message)))
     sizes = {one.source.id: sources.measure(manager.home, one.source.id) for one in found}
@@ -169,7 +169,7 @@ def all_sources(request: Request, manager: JobManager) -> dict[str, Any]:
 
 
 def source(request: Request, manager: JobManager) -> dict[str, Any]:
-    """One source."""
+    """Show one source."""
     name = request.path_params["source"]
     found = sources.describe(manager.home, name)
     return {
@@ -184,7 +184,7 @@ def source(request: Request, manager: JobManager) -> dict[str, Any]:
 
 
 def documents(request: Request, manager: JobManager) -> dict[str, Any]:
-    """The documents of a source, a page of them at a time."""
+    """Show the documents of a source, page by page."""
     name = request.path_params["source"]
     sources.describe(manager.home, name)
     language = request.query_params.get("language", "").strip().lower()[:40] or None
@@ -202,9 +202,9 @@ def documents(request: Request, manager: JobManager) -> dict[str, Any]:
 
 
 def document(request: Request, manager: JobManager) -> dict[str, Any]:
-    """What is kept of one document, how it was cut, and what was left out if that is asked for.
+    """Show one document: its facts and passages and, if requested, the parts that were left out.
 
-    Its text is read again from its file, once the template has come to it.
+    Its text is read again from its file, when the template gets to it.
     """
     name, by_id = request.path_params["source"], request.query_params.get("doc", "")
     is_explained = "why" in request.query_params
@@ -213,7 +213,7 @@ def document(request: Request, manager: JobManager) -> dict[str, Any]:
     def read() -> DocumentText:
         try:
             return read_text(manager.home, name, facts["path"], explains=is_explained)
-        except KbjobsError as error:  # the beginning of the page has been sent
+        except KbjobsError as error:  # too late for an error page: the beginning of the page has been sent
             return DocumentText(problem=error.message)
 
     return {
@@ -229,14 +229,14 @@ def document(request: Request, manager: JobManager) -> dict[str, Any]:
 
 
 def skipped(request: Request, manager: JobManager) -> dict[str, Any]:
-    """What of a source left out, and why."""
+    """Show what was left out of a source, and why."""
     name = request.path_params["source"]
     found = list_left_out(manager.home, name)
     return {"source": name, "left_out": found[:MAX_LEFT_OUT_SHOWN], "count": len(found)}
 
 
 def search(request: Request, manager: JobManager) -> dict[str, Any]:
-    """Search one source or all."""
+    """Search one source, or all sources."""
     words = request.query_params.get("words", "").strip()[:2_000]
     wanted = request.query_params.get("source") or None
     notices: list[str] = []
@@ -284,7 +284,7 @@ def _render(request: Request, name: str, view: View) -> Response:
 
 
 def _send_early(pieces: Iterator[str]) -> Iterator[str]:
-    """The page in two parts, parted at SEND_NOW: the browser shows the first one while the second is being made."""
+    """Split a page at SEND_NOW, so that the browser shows the first part while the second is made."""
     gathered: list[str] = []
     for piece in pieces:
         if piece == SEND_NOW:

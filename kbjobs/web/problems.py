@@ -16,9 +16,9 @@ STATUSES = {
     ExitCode.MISSING_REQUIREMENT: 424,
     ExitCode.UNAVAILABLE: 503,
 }
-"""The status of an error, by its exit code; of any other it is 409: what was asked for cannot be done as things are."""
+"""The HTTP status of an error, by its exit code. For others it is 409: the request conflicts with the current state."""
 ALWAYS = (400, 401, 403, 421, 422, 429, 503)
-"""The statuses with which any operation may be refused."""
+"""The error statuses of every operation."""
 
 
 def refuse(status: int, detail: str, hint: str = "", headers: dict[str, str] | None = None) -> JSONResponse:
@@ -35,7 +35,7 @@ def refuse(status: int, detail: str, hint: str = "", headers: dict[str, str] | N
 
 
 def problem_of(error: KbjobsError) -> JSONResponse:
-    """The problem that an error of the program is; ``exit_code`` is that of the command line."""
+    """Turn an error of the program into a problem; ``exit_code`` is the exit code of the command line."""
     status = STATUSES.get(error.exit_code, 409)
     problem = {
         "type": "about:blank",

@@ -1,4 +1,4 @@
-"""Running the application: on which address, with which token, until it is told to stop."""
+"""Running the web application on an address, with a token, until it is told to stop."""
 
 from __future__ import annotations
 
@@ -18,16 +18,16 @@ from kbjobs.web.events import EventHub
 from kbjobs.web.guard import LOOPBACK
 
 DEFAULT_PORT = 8737
-REQUEST_SECONDS = 10.0  # for a connection to say what it wants
+REQUEST_SECONDS = 10.0  # how long a connection may take to send its first request
 MAX_CONNECTIONS = 4_096
 LOOPBACK_ADDRESSES = ("127.0.0.1", "::1", "localhost")
 
 
 class LastingProtocol(H11Protocol):
-    """HTTP/1.1 that hangs up on who has not said within ten seconds what he wants: such connections are cheap."""
+    """HTTP/1.1 that closes connections without a request after ten seconds, because they are cheap to open."""
 
     def connection_made(self, transport: Any) -> None:
-        """Begin to wait."""
+        """Start the time limit."""
         super().connection_made(transport)
         self.loop.call_later(REQUEST_SECONDS, self._hang_up)
 
@@ -37,7 +37,7 @@ class LastingProtocol(H11Protocol):
 
 
 class _Server(uvicorn.Server):
-    """Ends the streams of events first: they would be waited for."""
+    """Ends the event streams first at a shutdown, which would wait for them."""
 
     def __init__(self, config: uvicorn.Config, hub: EventHub) -> None:
         super().__init__(config)
@@ -49,9 +49,9 @@ class _Server(uvicorn.Server):
 
 
 def listen(host: str, port: int | None) -> socket.socket:
-    """A socket that listens on a port, by default on 8737, or on any that is free where another program has that.
+    """Open a socket that listens on a port, by default on 8737 or, if that is taken, on any free port.
 
-    Raises UnavailableError if the port that was asked for cannot be had, UsageError if the host is no address.
+    Raises UnavailableError if the given port cannot be used, UsageError if the host is not an address.
     """
     for wanted in (port,) if port is not None else (DEFAULT_PORT, 0):
         try:
@@ -86,8 +86,8 @@ def serve(
     Args:
         home: the home.
         listening: a socket from :func:`listen`.
-        read_only: refuse every change.
-        names: host names under which it may be asked, in addition to those of the loopback.
+        read_only: whether to refuse every change.
+        names: host names that requests may use, in addition to the loopback's.
         on_start: called with the token.
     """
     _allow_connections()
@@ -108,18 +108,18 @@ def serve(
         timeout_graceful_shutdown=1,
     )
     server = _Server(config, hub)
-    with server.capture_signals():  # before anybody is told: a Ctrl-C while it starts is not lost
+    with server.capture_signals():  # before on_start, so that a Ctrl-C during the start is not lost
         on_start(token)
         server.run(sockets=[listening])
 
 
 def is_loopback(host: str) -> bool:
-    """Whether nobody on another machine can reach that address."""
+    """Whether an address is reachable only from this machine."""
     return host in LOOPBACK_ADDRESSES
 
 
 def _allow_connections() -> None:
-    """As many open files as the system lets a program have: each connection is one."""
+    """Raise the limit of open files for the connections, as far as the system allows."""
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     wanted = MAX_CONNECTIONS if hard == resource.RLIM_INFINITY else min(MAX_CONNECTIONS, hard)
     if soft != resource.RLIM_INFINITY and soft < wanted:

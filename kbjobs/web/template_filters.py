@@ -1,4 +1,4 @@
-"""How the templates write moments, lengths of time, shares and figures."""
+"""Template filters that format times, durations, percentages and numbers, and mark words."""
 
 from __future__ import annotations
 
@@ -21,12 +21,12 @@ def _time(moment: str, shown: str) -> Markup:
 
 
 def _when(moment: str | None) -> Markup | str:
-    """A moment in UTC, ISO 8601, for a script that writes it in the reader's own time."""
+    """Format a time in UTC, ISO 8601, so that a script can show it in the reader's own time zone."""
     return _NONE if not moment else _time(moment, moment.replace("T", " ").removesuffix("Z")[:16])
 
 
 def _moment(seconds: float) -> Markup:
-    """A moment in seconds since 1970."""
+    """Format a time in seconds since 1970."""
     there = datetime.fromtimestamp(seconds, UTC)
     return _time(f"{there:%Y-%m-%dT%H:%M:%SZ}", f"{there:%Y-%m-%d %H:%M}")
 
@@ -40,7 +40,7 @@ def _first_line(text: str) -> str:
 
 
 def _figures(result: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
-    """What a phase counted, as pairs of name and figure; what is no figure is left out."""
+    """Yield a phase's counts as pairs of name and text; lists, dicts, booleans and None are left out."""
     for name, value in result.items():
         said = name.replace("_", " ")
         if name.endswith("bytes") and isinstance(value, int | float):
@@ -54,7 +54,7 @@ def _figures(result: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
 
 
 def _marked(text: str, words: Iterable[str]) -> Markup:
-    """A text with each of the words marked, in any case; where spaces part words, whole ones of two letters."""
+    """Mark words in a text, ignoring case; in scripts with spaces, only whole words of two or more letters."""
     wanted = sorted(_distinct(words), key=len, reverse=True)
     patterns = [re.escape(word) if word[0] >= _UNSPACED else rf"(?<!\w){re.escape(word)}(?!\w)" for word in wanted]
     if not patterns:
@@ -84,4 +84,4 @@ FILTERS: dict[str, Callable[..., Any]] = {
     "marked": _marked,
     "distinct": _distinct,
 }
-"""By the names by which templates call them."""
+"""The filters by their names in templates."""

@@ -1,4 +1,4 @@
-"""One question to a wiki's API, and what is wrong with its answer: errors come as JSON, mostly with a status of 200."""
+"""Requests to a wiki's API, and its errors, which come as JSON and mostly with status 200."""
 
 from __future__ import annotations
 
@@ -15,11 +15,11 @@ from kbjobs.scraping.reply import Reply
 from kbjobs.scraping.web_urls import host_of
 
 MAX_LAG = 5
-"""Seconds that the wiki's databases may lag behind; then it is left alone for a while (API:Etiquette)."""
+"""Seconds that the wiki's databases may lag; if they lag more, it is left alone for a while (API:Etiquette)."""
 
 MAX_TRIES = 6
 FIRST_WAIT = 2.0
-"""Seconds before the second try of a list, doubled each time; a Retry-After is kept beside it."""
+"""Seconds before the second try of a request, doubled each time; a Retry-After is obeyed in addition."""
 
 _PASSING = ("maxlag", "ratelimited", "readonly", "readonly-maintenance", "timeouterror", "toomanyvalues-backoff")
 _CLOSED = ("readapidenied", "permissiondenied")
@@ -27,10 +27,12 @@ _MISSING = ("nosuchpageid", "missingtitle", "nosuchrevid", "missingcontent-pagei
 
 
 class WikiError(FetchError):
-    """The wiki has answered that it does not do what it was asked.
+    """The wiki answered with an error.
 
     Args:
-        code: its name for that, as ``missingtitle``.
+        url: the address of the API.
+        code: the wiki's name for the error, such as ``missingtitle``.
+        detail: the wiki's explanation.
     """
 
     def __init__(self, url: str, code: str, detail: str) -> None:
@@ -40,7 +42,7 @@ class WikiError(FetchError):
 
     @property
     def is_missing(self) -> bool:
-        """Whether there is no such page."""
+        """Whether the page does not exist."""
         return self.code in _MISSING
 
     @property
@@ -53,9 +55,9 @@ class WikiApi:
     """The API of one wiki.
 
     Args:
-        fetcher: what asks.
-        url: of its api.php.
-        is_on_site: whether a URL that a redirect leads to may be asked for.
+        fetcher: sends the requests.
+        url: the address of its api.php.
+        is_on_site: whether a redirect to a URL may be followed.
     """
 
     def __init__(self, fetcher: Fetcher, url: str, is_on_site: Callable[[str], bool]) -> None:
@@ -63,11 +65,11 @@ class WikiApi:
         self._fetcher, self._is_on_site = fetcher, is_on_site
 
     async def ask(self, **parameters: Any) -> dict[str, Any]:
-        """The answer to one question.
+        """Send one request and return the answer.
 
         Raises:
-            WikiError: it answers that it does not do that.
-            FetchError: there is no answer, or it is not one of this API.
+            WikiError: the wiki answers with an error.
+            FetchError: there is no answer, or it does not come from a MediaWiki's API.
         """
         query = urlencode({"format": "json", "formatversion": 2, "maxlag": MAX_LAG, **parameters})
         reply = await self._fetcher.get(f"{self.url}?{query}", is_allowed=self._is_on_site)
@@ -90,11 +92,11 @@ class WikiApi:
         return answer
 
     async def ask_patiently(self, **parameters: Any) -> dict[str, Any]:
-        """The answer to a question without which a run cannot continue: what may pass is waited for.
+        """As :meth:`ask`, for a run that cannot continue without the answer: retries transient errors.
 
         Raises:
-            KbjobsError: it did not pass, or only the wiki's users may read it.
-            FetchError: as :meth:`ask`, of what cannot pass.
+            KbjobsError: a transient error persists, or only the wiki's users may read it.
+            FetchError: as :meth:`ask`, for other errors.
         """
         for tries in range(MAX_TRIES):
             try:
@@ -116,7 +118,7 @@ class WikiApi:
 
 
 def _read_json(reply: Reply) -> dict[str, Any]:
-    """The object that a reply holds; an empty one where it holds none."""
+    """The JSON object of a reply; an empty one if it has none."""
     try:
         answer = json.loads(reply.body)
     except (ValueError, RecursionError):

@@ -1,4 +1,4 @@
-"""Whether a page is a MediaWiki's, and where its API may be."""
+"""Finding out whether a page belongs to a MediaWiki, and where the wiki's API may be."""
 
 from __future__ import annotations
 
@@ -12,11 +12,11 @@ from kbjobs.scraping.reply import Reply
 from kbjobs.scraping.site_scope import normalise
 
 USUAL_PLACES = ("/w/api.php", "/api.php", "/wiki/api.php")
-"""Below the host (Manual:Short URL)."""
+"""Usual paths of the API on its host (Manual:Short URL)."""
 
 
 def find_apis(reply: Reply) -> list[str]:
-    """Where the API of a wiki may be, of which a page was fetched; nothing if it is no MediaWiki's."""
+    """The addresses that the API may have, given a page of the site; none if the page is not a MediaWiki's."""
     if urlsplit(reply.url).path.endswith("/api.php"):
         return [reply.url.partition("?")[0]]
     try:
@@ -27,7 +27,7 @@ def find_apis(reply: Reply) -> list[str]:
     if head is None:
         return []
     found = []
-    # Really Simple Discovery: its address is that of the API with ?action=rsd.
+    # Really Simple Discovery: the link is the API's address with ?action=rsd.
     for node in head.css("link[rel=EditURI i][href]"):
         found.append(_join(reply.url, (node.attributes.get("href") or "").partition("?")[0]))
     generators = [node.attributes.get("content") or "" for node in head.css("meta[name=generator i]")]

@@ -1,4 +1,4 @@
-"""What a MediaWiki says of itself."""
+"""A MediaWiki's description of itself."""
 
 from __future__ import annotations
 
@@ -12,15 +12,15 @@ from kbjobs.scraping.mediawiki.wiki_api import WikiApi
 from kbjobs.scraping.site_scope import SiteScope, normalise, site_of
 
 TEXT_LIMIT = 500
-"""Characters of a name or a licence."""
+"""Most characters of a name or a licence."""
 
 
 @dataclass(frozen=True, slots=True)
 class Wiki:
-    """What a wiki says of itself.
+    """A wiki's description of itself.
 
-    ``namespaces`` are the numbers of those that hold its content; ``pages`` is what its statistics count in them;
-    ``server`` the host of its addresses.
+    ``namespaces`` are the numbers of its content namespaces; ``pages`` is the page count of its own statistics;
+    ``server`` is the base address of its pages.
     """
 
     api: str
@@ -32,11 +32,11 @@ class Wiki:
 
 
 async def describe_wiki(api: WikiApi) -> Wiki:
-    """What a wiki says of itself.
+    """Ask a wiki for its description.
 
     Raises:
-        KbjobsError: it no longer answers, or only its users may read it.
-        FetchError: it has no API.
+        KbjobsError: the wiki no longer answers, or only its users may read it.
+        FetchError: the address is not an API of a MediaWiki.
     """
     answer = await api.ask_patiently(action="query", meta="siteinfo", siprop="general|namespaces|rightsinfo|statistics")
     query = answer.get("query")
@@ -63,7 +63,7 @@ async def count_pages(api: WikiApi, wiki: Wiki, max_pages: int) -> int:
 
     Args:
         api: the wiki's API.
-        wiki: its namespaces.
+        wiki: the wiki, for its namespaces.
         max_pages: the count at which to stop.
 
     Raises:
@@ -85,7 +85,7 @@ async def count_pages(api: WikiApi, wiki: Wiki, max_pages: int) -> int:
 
 
 def refuse_other_server(wiki: Wiki, scope: SiteScope) -> None:
-    """Raise KbjobsError if the addresses of a wiki are of another host than that which is scraped."""
+    """Raise KbjobsError if a wiki's pages have another host than the scraped site."""
     if not scope.is_on_site(wiki.server):
         raise KbjobsError(
             f"the wiki's pages are at {site_of(wiki.server)}, which is another site",

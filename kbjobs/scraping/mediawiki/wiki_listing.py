@@ -1,8 +1,8 @@
-"""Which pages a wiki has, and which of them have changed since: into the frontier.
+"""Listing a wiki's pages into the frontier, and finding the pages that have changed since the last run.
 
-A wiki is listed once; later its recent changes tell which titles to look at, edited, new, moved or deleted. What became
-of a title is asked of the wiki, not worked out from the events. Where the changes do not reach back to the last look,
-the wiki is listed again. A stop at any moment costs one answer: the frontier holds how far the list was read.
+A wiki is listed completely once; later runs read its recent changes for titles that were edited, created, moved or
+deleted, and ask the wiki for the current state of each. If the changes do not reach back to the last run, the wiki is
+listed again. A stop at any time costs one answer, because the frontier records how far the list was read.
 """
 
 from __future__ import annotations
@@ -19,18 +19,18 @@ from kbjobs.store.frontier import Frontier, ListedPage
 from kbjobs.system.crashpoints import crash_point
 
 OVERLAP = timedelta(minutes=10)
-"""Changes are asked for from a little before the last look: a wiki's copies lag behind one another."""
+"""How long before the last look changes are requested, because a wiki's replicas lag behind each other."""
 
 MAX_CHANGES = 200_000
-"""More events since the last look take longer than another list of all pages."""
+"""If there are more events since the last look, listing all pages again is faster."""
 
 MAX_ANSWERS = 50_000
-"""Answers of one list: of a wiki without end, or one that repeats itself."""
+"""Most answers of one list, to stop at a wiki without end."""
 
 FIRST_PLACE = {"namespace": 0, "next": None, "ended": False, "since": None}
-"""Where the list of pages begins: the index of a namespace, the wiki's mark of the next batch, the time it began."""
+"""The start of the list: a namespace's index, the mark of the next batch, whether all was read, the start time."""
 
-_TITLES_AT_ONCE, _TITLES_LENGTH = 50, 4_000  # what a query may have, and what a URL may be long
+_TITLES_AT_ONCE, _TITLES_LENGTH = 50, 4_000  # most titles of a query, and most bytes of them in a URL
 _INFO = {"action": "query", "prop": "info|revisions", "inprop": "url", "rvprop": "ids|timestamp"}
 
 
@@ -38,12 +38,12 @@ class PageList:
     """The pages of one wiki in one frontier.
 
     Args:
-        api: of the wiki.
-        frontier: where its pages are noted.
-        namespaces: the numbers of those that are wanted.
-        scope: which addresses are.
-        has_file: whether a file is still where it was put.
-        on_progress: told how many pages are known, from time to time.
+        api: the wiki's API.
+        frontier: the frontier that takes the pages.
+        namespaces: the numbers of the wanted namespaces.
+        scope: which addresses are wanted.
+        has_file: whether a saved file still exists.
+        on_progress: called with the number of known pages from time to time.
     """
 
     def __init__(
@@ -56,7 +56,7 @@ class PageList:
         on_progress: Callable[[int], None],
     ) -> None:
         self.unchanged = 0
-        """Pages that were seen to be as they were."""
+        """The number of pages found unchanged."""
         self._api, self._frontier, self._namespaces = api, frontier, namespaces
         self._scope, self._has_file, self._on_progress = scope, has_file, on_progress
 
@@ -66,14 +66,14 @@ class PageList:
         return bool(self._place()["ended"])
 
     async def update(self) -> None:
-        """Note what has changed since the last look, once in a run; or that the list is to be read again."""
+        """Record the changes since the last look, once per run; or that the list must be read again."""
         if self._frontier.fact("wiki looked"):
             return
         since = self._frontier.fact("wiki since")
         known = self._frontier.forget_missing(self._has_file)
         now, changed = await self._changes_since(since) if since else (await self._now(), None)
         if changed is None:
-            # What is known already counts from this look on only when the list has come to its end.
+            # If pages are known already, the next run may rely on changes only after the list was read to its end.
             self._frontier.set_fact("wiki since", None if known else now)
             self._frontier.set_fact("wiki list", {**FIRST_PLACE, "since": now})
         else:
@@ -86,7 +86,7 @@ class PageList:
         self._frontier.set_fact("wiki looked", True)
 
     async def extend(self, count: int) -> None:
-        """Read the list of pages on until so many are to be had, or to its end."""
+        """Continue reading the list until it has given ``count`` pages, or to its end."""
         place = self._place()
         for _ in range(MAX_ANSWERS):
             if place["ended"] or self._frontier.listed() >= count:
@@ -104,7 +104,7 @@ class PageList:
                 number += 1
             place |= {"namespace": number, "next": after, "ended": number >= len(self._namespaces)}
             if place["ended"] and self._frontier.fact("wiki since") is None:
-                # It was read from its beginning in this run: what it does not name is gone.
+                # The list was read from its start: pages that it does not name are gone.
                 self._frontier.drop_unlisted()
                 self._frontier.set_fact("wiki since", place["since"])
             self._frontier.set_fact("wiki list", place)
@@ -113,7 +113,7 @@ class PageList:
         raise FetchError(self._api.url, "broken reply", "its list of pages does not end")
 
     def _place(self) -> dict[str, Any]:
-        """How far the list was read."""
+        """How far the list has been read."""
         place = self._frontier.fact("wiki list")
         return dict(place) if isinstance(place, dict) else dict(FIRST_PLACE)
 
@@ -136,14 +136,14 @@ class PageList:
         return _read_time(answer)
 
     async def _changes_since(self, since: str) -> tuple[str, list[str] | None]:
-        """The wiki's time, and the titles that something happened to since; None where that is not known."""
+        """The wiki's time, and the titles with changes since then; None for these if they are not known."""
         oldest = await self._api.ask_patiently(
             action="query", list="recentchanges", rcdir="newer", rclimit=1, rcprop="timestamp", curtimestamp=1
         )
         now = _read_time(oldest)
         first = next(iter(_items(oldest, "recentchanges")), None)
         if first is None or str(first.get("timestamp", "")) > since:
-            return now, None  # what happened before it may have been forgotten
+            return now, None  # the wiki may have dropped earlier changes
         titles: dict[str, None] = {}
         events = 0
         question = {
@@ -175,7 +175,7 @@ class PageList:
         raise FetchError(self._api.url, "broken reply", "its answers have no end")
 
     async def _collect(self, question: dict[str, Any]) -> list[dict[str, Any]]:
-        """All pages of a question, each with all that its several answers told of it."""
+        """All pages of a request, each merged from its several answers."""
         pages, after = await self._collect_step(question, None)
         while after is not None:
             more, after = await self._collect_step(question, after)
@@ -185,20 +185,20 @@ class PageList:
     async def _collect_step(
         self, question: dict[str, Any], after: dict[str, Any] | None
     ) -> tuple[list[dict[str, Any]], dict[str, Any] | None]:
-        """The pages of one batch, and where the next one begins; None at the end."""
+        """The pages of one batch, and the mark of the next one; None at the end."""
         found: dict[str, dict[str, Any]] = {}
         async for answer in self._continue({**question, **(after or {})}):
             for page in _items(answer, "pages"):
                 found.setdefault(str(page.get("title")), {}).update(page)
             following = answer.get("continue")
-            # Properties of a batch may come in several answers; only then it is complete (API:Continue).
+            # Properties of a batch may come in several answers; the last one says batchcomplete (API:Continue).
             if answer.get("batchcomplete") or not isinstance(following, dict):
                 return list(found.values()), following if isinstance(following, dict) and following else None
         return list(found.values()), None
 
 
 def _read_page(page: dict[str, Any], url: str) -> ListedPage | None:
-    """What the list says of a page; None of one that is not there, is a redirect, or is told of in a strange way."""
+    """Read a page of the list; None if it is missing, a redirect, or malformed."""
     number, revision = page.get("pageid"), page.get("lastrevid")
     if page.get("missing") or page.get("invalid") or page.get("redirect"):
         return None
@@ -220,7 +220,7 @@ def _is_title(title: object) -> TypeGuard[str]:
 
 
 def _chunks(titles: list[str]) -> Iterator[str]:
-    """Titles as one parameter each time, as many as a query may have."""
+    """Join titles into parameters, each with as many titles as a query may have."""
     chunk: list[str] = []
     length = 0
     for title in titles:
@@ -235,7 +235,7 @@ def _chunks(titles: list[str]) -> Iterator[str]:
 
 
 def _read_time(answer: dict[str, Any]) -> str:
-    """The wiki's time in an answer, as ISO 8601 in UTC; ours where it tells none."""
+    """The wiki's time in an answer, as ISO 8601 in UTC; this machine's time if it has none."""
     try:
         return _write_time(datetime.fromisoformat(str(answer.get("curtimestamp"))).astimezone(UTC))
     except ValueError:

@@ -1,4 +1,4 @@
-"""One page of a wiki, as HTML that stands for itself."""
+"""Reading one page of a wiki as a self-contained HTML page."""
 
 from __future__ import annotations
 
@@ -19,12 +19,12 @@ _DIRECTION = re.compile(r'\A\s*<div\b[^>]{0,500}?\sdir="(ltr|rtl)"')
 
 
 async def read_page(api: WikiApi, address: Address) -> Reply:
-    """A page as the wiki's parser shows it, in the form in which a web page comes; a 404 where it is not there.
+    """Read a page from the wiki's parser, as a reply like that to a web page; a 404 if the page does not exist.
 
-    Its title and categories are in it, and neither the skin of the wiki nor its menus. The ETag is its revision.
+    It contains the page's title and categories, but not the wiki's skin and menus. The ETag is the revision.
 
     Raises:
-        FetchError: it cannot be had, for now or at all.
+        FetchError: the page cannot be read, for now or at all.
     """
     try:
         answer = await api.ask(
@@ -52,7 +52,7 @@ async def read_page(api: WikiApi, address: Address) -> Reply:
 
 
 def write_wiki_page(title: str, text: str, categories: list[str], modified: str) -> str:
-    """Write a page of HTML from the output of the wiki's parser.
+    """Write an HTML page from the output of the wiki's parser.
 
     Args:
         title: the page's title.
@@ -73,7 +73,7 @@ def write_wiki_page(title: str, text: str, categories: list[str], modified: str)
 
 
 def _categories(page: dict[str, Any]) -> list[str]:
-    """The names of a page's categories, without those of the wiki's own housekeeping."""
+    """The names of a page's categories, without hidden ones, which serve the wiki's maintenance."""
     found = page.get("categories")
     entries = [one for one in found if isinstance(one, dict)] if isinstance(found, list) else []
     names = [str(one.get("category", "")).replace("_", " ") for one in entries if not one.get("hidden")]

@@ -31,10 +31,10 @@ async def find_wiki(
         known: the address of its API, if it was found before; ``url`` is not requested then.
 
     Returns:
-        The wiki, None if the site is none; and the answer of ``url``, if it was requested.
+        The wiki, None if the site is not a wiki; and the reply to ``url``, if it was requested.
 
     Raises:
-        KbjobsError: only its users may read the wiki, it stops answering, or its pages are at another site.
+        KbjobsError: only its users may read the wiki, it stops answering, or its pages are on another site.
         FetchError: the address cannot be fetched.
     """
     reply = None
@@ -68,7 +68,7 @@ async def _find_apis(fetcher: Fetcher, reply: Reply) -> list[str]:
 
 
 async def crawl_wiki(crawl: Crawl, wiki: Wiki) -> None:
-    """Bring the pages of a wiki into the source, up to the page limit, by a crawl that has not run yet."""
+    """Scrape the pages of a wiki into the source, up to the page limit, with a crawl that has not run yet."""
     context, frontier, scope = crawl.context, crawl.frontier, crawl.scope
     api = WikiApi(crawl.fetcher, wiki.api, scope.is_on_site)
     crawl.use_wiki(api)

@@ -1,1 +1,1 @@
-"""The operations of the API, by subject."""
+"""The operations of the API, grouped by subject."""

@@ -1,4 +1,4 @@
-"""What the builder asks: which job types and chains there are, whether a draft is right, what it would cost; run it."""
+"""The builder's operations: list job types and chains; check, forecast, run and edit a chain."""
 
 from __future__ import annotations
 
@@ -53,7 +53,7 @@ class Parsed(Body):
 
 
 def show_schemas(asked: Call) -> Any:
-    """All job types with their parameters, by category, and the chains that are there."""
+    """List all job types with their parameters, the categories, and the chains."""
     return {
         "types": [describe_type(kind) for kind in job_types()],
         "categories": list(dict.fromkeys(kind.category for kind in job_types())),
@@ -62,7 +62,7 @@ def show_schemas(asked: Call) -> Any:
 
 
 def describe_type(kind: JobType[Any]) -> dict[str, Any]:
-    """A job type as ``kbjobs types --json`` prints it, with the JSON Schema of its parameters and what it makes."""
+    """Describe a job type as ``kbjobs types --json`` does, with the JSON Schema of its parameters and its target."""
     return {
         **kind.as_dict(),
         "schema": kind.params.model_json_schema(),
@@ -74,18 +74,18 @@ def describe_type(kind: JobType[Any]) -> dict[str, Any]:
 
 
 def validate(asked: Call) -> Any:
-    """What a submit would refuse, and advice, each tied to its phase."""
+    """List the errors that a submit would raise, and advice, each with its phase."""
     body: Checked = asked.body
     try:
         found = chain_files.check_text(asked.manager, body.toml, body.sources)
-    except KbjobsError as error:  # a source that is not there
+    except KbjobsError as error:  # such as a missing source
         found = [Diagnostic("state", error.message, hint=error.hint, exit_code=error.exit_code)]
     findings = [describe_finding(one) for one in found]
     return {"valid": not any(one["severity"] == "error" for one in findings), "findings": findings}
 
 
 def describe_finding(one: Diagnostic) -> dict[str, Any]:
-    """A finding: its phase, counted from 0, or null; the parameter it is about; and a change that settles it."""
+    """Describe a finding with its phase (from 0, or null), its path in the file, and a change that fixes it."""
     phase = one.path[1] if len(one.path) > 1 and one.path[0] == "phase" else None
     fix = None if one.fix is None else {"add": one.fix.add or None, "move": one.fix.move}
     shown = one.as_dict("")
@@ -94,7 +94,7 @@ def describe_finding(one: Diagnostic) -> dict[str, Any]:
 
 
 def forecast(asked: Call) -> Any:
-    """What the chain would do on each source: documents, passages, tokens, price, minutes. Nothing is queued."""
+    """Forecast the chain on each source: documents, passages, tokens, price, time. Nothing is queued."""
     body: Checked = asked.body
     chain = chain_files.read_chain_text(body.toml)
     sources = body.sources or chain.sources or (None,)
@@ -117,13 +117,13 @@ def run(asked: Call) -> Any:
 
 
 def edit(asked: Call) -> Any:
-    """The text that says what the draft says; its comments are kept."""
+    """Write a draft into a text, keeping the text's comments."""
     body: EditedDraft = asked.body
     return {"toml": chain_files.write_draft(body.toml, body.draft, body.origins)}
 
 
 def parse(asked: Call) -> Any:
-    """What a text says, as tables."""
+    """Read a text into tables."""
     body: Parsed = asked.body
     return {"draft": chain_files.read_draft(body.toml)}
 

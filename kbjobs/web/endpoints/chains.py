@@ -19,12 +19,12 @@ class Saved(Body):
 
 
 def list_chains(asked: Call) -> Any:
-    """Every chain that can be run by its name."""
+    """List every chain that can be run by its name."""
     return {"chains": chain_files.list_chains(asked.home)}
 
 
 def show_chain(asked: Call) -> Any:
-    """A chain's text and what it says."""
+    """Show a chain's text, and the text as a draft."""
     found = chain_files.open_chain(asked.home, asked.path["name"])
     return {
         "name": found.name, "origin": found.origin, "toml": found.text, "draft": found.draft, "version": found.version,
@@ -32,13 +32,13 @@ def show_chain(asked: Call) -> Any:
 
 
 def save_chain(asked: Call) -> Any:
-    """Write it into chains/ of the home."""
+    """Save a chain into chains/ of the home."""
     name, body = asked.path["name"], asked.body
     return {"name": name, "version": chain_files.save_chain(asked.home, name, body.toml, body.version)}
 
 
 def delete_chain(asked: Call) -> Any:
-    """Remove it from chains/ of the home."""
+    """Delete a chain from chains/ of the home."""
     chain_files.delete_chain(asked.home, asked.path["name"])
     return {"deleted": asked.path["name"]}
 

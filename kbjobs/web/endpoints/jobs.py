@@ -1,4 +1,4 @@
-"""Jobs: list, one, cancel, resume, retry, logs."""
+"""Jobs: list and show them, act on them, read their logs."""
 
 from __future__ import annotations
 
@@ -12,15 +12,15 @@ from kbjobs.store.transitions import Status
 from kbjobs.web.endpoint import Body, Call, Endpoint, QueryParams
 
 MAX_JOBS = 1_000
-ALL = 1_000_000  # jobs that a filter may match where something is done to all of them
+ALL = 1_000_000  # most jobs that a filter may match for an action on all of them
 MAX_DAYS = 36_500
-TAIL = 64 * 1024  # bytes of a log that are sent at once
+TAIL = 64 * 1024  # most bytes of a log that are sent at once
 Text = Annotated[str, Field(max_length=200)]
 JobId = Annotated[int, Field(ge=1, le=2**53)]
 
 
 class JobsQuery(QueryParams):
-    """Which jobs: the filters of kbjobs history, and a text of their error or message."""
+    """Filters for jobs: those of kbjobs history, and a text in their error or message."""
 
     type: Text | None = None
     source: Text | None = None
@@ -31,7 +31,7 @@ class JobsQuery(QueryParams):
 
 
 class LogQuery(QueryParams):
-    """Which log: of the newest attempt, from its end."""
+    """The part of a log to read; by default the end of the newest attempt's log."""
 
     attempt: Annotated[int, Field(ge=1, le=2**31)] | None = None
     offset: Annotated[int, Field(ge=0, le=2**53)] | None = Field(
@@ -52,12 +52,12 @@ class Several(Body):
 
 
 def list_jobs(asked: Call) -> Any:
-    """Jobs that match, the newest first."""
+    """List the jobs that match, newest first."""
     return {"daemon": daemon_of(asked), "jobs": [asked.manager.as_dict(job) for job in find_jobs(asked)]}
 
 
 def find_jobs(asked: Call) -> list[Any]:
-    """The jobs that a query, or a body with its fields, names."""
+    """Find the jobs that match a query, or a body with the same fields."""
     wanted = asked.query if isinstance(asked.query, JobsQuery) else asked.body
     kind = wanted.type.replace("-", "_") if wanted.type else None
     status = Status(wanted.status) if wanted.status else None
@@ -67,13 +67,13 @@ def find_jobs(asked: Call) -> list[Any]:
 
 
 def daemon_of(asked: Call) -> dict[str, Any]:
-    """The daemon as the pages show it: no word of its secrets."""
+    """Describe the daemon as the pages show it, without its secrets."""
     state = asked.manager.get_daemon()
     return {"running": state.running, "version": state.version, "started_at": state.started_at}
 
 
 def show_job(asked: Call) -> Any:
-    """Everything about a job."""
+    """Show a job with its attempts."""
     manager, job_id = asked.manager, asked.path["job"]
     job = manager.get_status(job_id)
     attempts = [
@@ -90,7 +90,7 @@ def cancel(asked: Call) -> Any:
 
 
 def resume(asked: Call) -> Any:
-    """Go on with a job that has ended, from its checkpoint."""
+    """Resume a job that has ended from its checkpoint."""
     return asked.manager.resume(asked.path["job"]).as_dict()
 
 
@@ -100,12 +100,12 @@ def retry(asked: Call) -> Any:
 
 
 def discard(asked: Call) -> Any:
-    """Do not go on with a job; what it has done is kept."""
+    """Give up resuming a job; its results are kept."""
     return asked.manager.discard(asked.path["job"]).as_dict()
 
 
 def act_on_several(asked: Call) -> Any:
-    """Do the same to several jobs; what cannot be done to one does not stop the others."""
+    """Act on several jobs; an error of one job does not stop the others."""
     body: Several = asked.body
     manager = asked.manager
     if body.ids is None and not (body.type or body.source or body.status or body.text):
@@ -132,14 +132,14 @@ def act_on_several(asked: Call) -> Any:
 
 
 def _suits(job: Any, action: str) -> bool:
-    """Whether an action makes sense for a job that only matched: what has succeeded is not run again by a filter."""
+    """Whether an action suits a job that matched a filter; a filter never runs a completed job again."""
     if action == "cancel":
         return not job.has_ended
     return job.has_ended and job.status is not Status.COMPLETED
 
 
 def show_log(asked: Call) -> Any:
-    """A part of a log, and from where to go on."""
+    """Show a part of a log, with the offset of the next part."""
     query: LogQuery = asked.query
     manager = asked.manager
     job = manager.get_status(asked.path["job"])
@@ -160,12 +160,12 @@ def show_log(asked: Call) -> Any:
 
 
 def show_chain(asked: Call) -> Any:
-    """A job as the text of a chain, to be changed and run again."""
+    """Write a job as the text of a chain, to be changed and run again."""
     return {"toml": write_chain(asked.manager.get_status(asked.path["job"]))}
 
 
 def show_interrupted(asked: Call) -> Any:
-    """What can be resumed, the oldest first."""
+    """List the jobs that can be resumed, oldest first."""
     return {"jobs": [asked.manager.as_dict(job) for job in asked.manager.get_resumable_jobs()]}
 
 

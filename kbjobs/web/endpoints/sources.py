@@ -1,4 +1,4 @@
-"""Sources: list, one, its indexes, its suggested tags; search."""
+"""Sources: list and show them, their indexes and suggested tags; search."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ Name = Annotated[str, Field(max_length=200)]
 
 
 class SearchQuery(QueryParams):
-    """What kbjobs search takes."""
+    """The options of kbjobs search."""
 
     words: Annotated[str, Field(min_length=1, max_length=2_000)]
     source: Name | None = None
@@ -34,7 +34,7 @@ class ReviewBody(Body):
 
 
 def list_sources(asked: Call) -> Any:
-    """All sources; of one that cannot be read, why."""
+    """List all sources, and the damaged ones with their errors."""
     damaged: list[dict[str, str]] = []
 
     def note(source_id: str, error: KbjobsError) -> None:
@@ -44,13 +44,13 @@ def list_sources(asked: Call) -> Any:
 
 
 def show_source(asked: Call) -> Any:
-    """A source and what its ledger holds, with its map where one was drawn."""
+    """Show a source and the contents of its ledger, and whether it has a map."""
     found = sources.describe(asked.home, asked.path["source"])
     return {**found.as_dict(), "map": asked.home.map_page(found.source.id).exists()}
 
 
 def show_indexes(asked: Call) -> Any:
-    """Per model and dimension: passages, how many of them are indexed and missing, and on which store."""
+    """Show a source's index for each model: its passages, those indexed and missing, and its store."""
     found = sources.describe(asked.home, asked.path["source"])
     return {
         "source": found.source.id,
@@ -60,14 +60,14 @@ def show_indexes(asked: Call) -> Any:
 
 
 def review_tags(asked: Call) -> Any:
-    """Take over or reject suggested tags."""
+    """Accept or reject suggested tags."""
     body: ReviewBody = asked.body
     done = tags.review_tags(asked.home, asked.path["source"], body.accept, body.reject)
     return done.as_dict()
 
 
 def search(asked: Call) -> Any:
-    """Passages that answer the words."""
+    """Search for passages by words."""
     query: SearchQuery = asked.query
     notices: list[str] = []
 
