@@ -12,7 +12,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
-from bench_search import CRANFIELD, CUT, MODES, ndcg, read_gains, read_records, write_pages
+from bench_search import CUT, DATA, MODES, ndcg, read_cranfield, write_pages
 from cutting import cut_both, describe, read_documents
 from measuring import MINILM, PYTHON_DOCS, publish_source, temporary_home
 
@@ -49,10 +49,9 @@ def measure(home: Home, embedder: Embedder, documents: list[Document], cut: list
 
 def main() -> None:
     """Print the figures of both, one under the other."""
-    queries = [record["W"] for record in read_records(CRANFIELD / "cran.qry")]
-    gains = read_gains(CRANFIELD / "cranqrel")
+    cranfield = read_cranfield(DATA / "cranfield")
     with temporary_home() as home:
-        write_pages(read_records(CRANFIELD / "cran.all.1400"), home.path / "pages")
+        write_pages(cranfield.records, home.path / "pages")
         abstracts = read_documents(home.path / "pages", 2000)
         numbers = {document.doc_id: Path(document.path).stem for document in abstracts}
         embedder = load_embedder(MINILM, home.models, home.engines)
@@ -68,11 +67,11 @@ def main() -> None:
                     continue
                 with Searcher(home, Settings(home)) as searcher:
                     for mode in MODES:
-                        found = [searcher.search(Query(query, (source,), CUT, mode=mode)) for query in queries]
+                        found = [
+                            searcher.search(Query(query, (source,), CUT, mode=mode)) for query in cranfield.queries
+                        ]
                         ranked = [[numbers[hit.doc_id] for hit in hits] for hits in found]
-                        score = statistics.mean(
-                            ndcg(one, gains[position]) for position, one in enumerate(ranked, start=1)
-                        )
+                        score = statistics.mean(map(ndcg, ranked, cranfield.gains))
                         print(f"    {mode}: nDCG@{CUT} {score:.4f}")
         embedder.close()
 

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 from kbjobs.errors import UnavailableError
 from kbjobs.store.passages import DESCRIBED, Filter, Passage, PassageEntry, PassageFile
 from kbjobs.store.sources import SourceFolder
+from kbjobs.store.word_frequencies import WordFrequencies
 from kbjobs.vectors.collection_swap import WorkingCopy
 from kbjobs.vectors.exact import MATRIX, PASSAGES
 from kbjobs.vectors.wanted import WITHOUT_MATRIX
@@ -149,6 +150,15 @@ class Index:
         """
         return [] if self._file is None else self._file.by_words(words, count, which)
 
+    @property
+    def frequencies(self) -> WordFrequencies | None:
+        """How often words occur in it; None if it has no passages of its own."""
+        return None if self._file is None else self._file.frequencies
+
+    def cosines(self, rows: Sequence[int], vector: NDArray[float32]) -> list[float]:
+        """The cosines of rows of the matrix to a vector; none if there is no matrix."""
+        return [] if self._matrix is None else (self._matrix[list(rows)] @ vector).tolist()
+
     def passages_with(self, numbered: Sequence[Numbered]) -> list[Scored]:
         """Find the passages whose numbers :meth:`by_words` returned, best first."""
         return [] if self._file is None else _passages_with(self._file, numbered)
@@ -219,6 +229,11 @@ class WordIndex:
             Numbers of passages with their BM25, best first.
         """
         return self._file.by_words(words, count, which)
+
+    @property
+    def frequencies(self) -> WordFrequencies:
+        """How often words occur in it."""
+        return self._file.frequencies
 
     def passages_with(self, numbered: Sequence[Numbered]) -> list[Scored]:
         """Do the same as :meth:`Index.passages_with`."""

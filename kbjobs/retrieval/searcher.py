@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import AbstractContextManager
+from dataclasses import replace
 from functools import partial
 from itertools import chain
 from pathlib import Path
@@ -13,13 +14,14 @@ from typing import TYPE_CHECKING
 
 from kbjobs.config.home import Home
 from kbjobs.config.settings import Settings
-from kbjobs.content.search_words import fold_query
 from kbjobs.embedding.cores import count_usable_cores
 from kbjobs.errors import KbjobsError, NotFoundError, UnavailableError, UsageError
+from kbjobs.retrieval.fusion import WordStatistics
 from kbjobs.retrieval.hits import Hit, Query
 from kbjobs.retrieval.open_index import Index, Near, Numbered, WordIndex
 from kbjobs.retrieval.query_model import QueryModel, candidates, index_command, names_of
-from kbjobs.retrieval.results import Forms, Found, SourceAnswer
+from kbjobs.retrieval.query_words import SourceWords, correct, count_words, fold, match_phrases
+from kbjobs.retrieval.results import Found, SourceAnswer
 from kbjobs.store.ledger import Ledger
 from kbjobs.store.ledger_copy import open_ledger
 from kbjobs.store.locks import try_lock
@@ -38,7 +40,6 @@ OnDamaged = Callable[[str, KbjobsError], None]
 DEPTH = 100  # passages of each ranking that are fused, at least
 DEPTH_OF_HIT = 10  # … and per requested hit, since a document has several
 MAX_COUNT = 1_000_000
-MAX_WORDS = 200  # different words of a query that are searched
 
 
 class Searcher(Closable):
@@ -84,30 +85,53 @@ class Searcher(Closable):
         chosen, vector = self._embed(query, indexed)
         depth = min(MAX_COUNT, max(DEPTH, DEPTH_OF_HIT * query.count))
         opened = self._open_all(indexed, chosen, sources)
-        forms = {languages: _fold(query.words, languages) for languages in {one.languages() for one in opened.values()}}
+        words = query.words if query.mode == "vectors" else self._correct(query.words, opened)
+        all_languages = {one.languages() for one in opened.values()}
+        forms = {languages: fold(words, languages) for languages in all_languages}
+        phrases = {languages: match_phrases(query.words, languages) for languages in all_languages}
 
-        def ask(source_id: str) -> SourceAnswer:
+        def ask(source_id: str, with_phrases: bool) -> SourceAnswer:
             index = opened[source_id]
             of_words = forms[index.languages()]
             has_model = chosen is not None and chosen.key in indexed[source_id]
+            some = replace(which, match=phrases[index.languages()]) if with_phrases else which
             near: Sequence[Near] = ()
             numbered: Sequence[Numbered] = ()
             if vector is not None and has_model and isinstance(index, Index):
-                near = index.nearest(vector, depth, which)
+                near = index.nearest(vector, depth, some)
             if query.mode != "vectors":
-                numbered = index.by_words(list(dict.fromkeys(chain(*of_words))), depth, which)
-            return SourceAnswer(index, of_words, near, numbered)
+                numbered = index.by_words(list(dict.fromkeys(chain(*of_words))), depth, some)
+            known = index.frequencies
+            statistics = count_words(of_words, known) if known is not None else WordStatistics()
+            return SourceAnswer(index, of_words, near, numbered, some, statistics)
 
-        found = Found(depth, which)
-        with ThreadPoolExecutor(count_usable_cores()) as pool:
-            asked = {source_id: pool.submit(ask, source_id) for source_id in opened}
-        for source_id, answer in asked.items():
-            try:
-                found.add(source_id, answer.result())
-            except UnavailableError as error:
-                self._report_damaged(source_id, error, sources)
+        def ask_all(with_phrases: bool) -> Found:
+            found = Found(depth, vector)
+            with ThreadPoolExecutor(count_usable_cores()) as pool:
+                asked = {source_id: pool.submit(ask, source_id, with_phrases) for source_id in opened}
+            for source_id, answer in asked.items():
+                try:
+                    found.add(source_id, answer.result())
+                except UnavailableError as error:
+                    self._report_damaged(source_id, error, sources)
+            return found
+
+        has_phrases = any(phrases.values())
+        found = ask_all(has_phrases)
+        if has_phrases and not found:
+            self._notice("no passage has the quoted words in that order: searched without the quotes.")
+            found = ask_all(False)
         name = chosen.name if chosen is not None and vector is not None else None
         return found.hits(query, name)
+
+    def _correct(self, words: str, opened: Mapping[str, Index | WordIndex]) -> str:
+        """Replace misspelt words of a query, and say so."""
+        found = [(one.frequencies, one.languages()) for one in opened.values()]
+        corrected, replaced = correct(words, [SourceWords(known, tags) for known, tags in found if known is not None])
+        for word, better in replaced.items():
+            if not word.casefold().startswith(better):  # another form of the same word
+                self._notice(f"no passage has the word {word}: searched for {better} instead.")
+        return corrected
 
     def embed(self, words: str, model: str) -> NDArray[float32]:
         """Embed a query: float32 of unit length."""
@@ -297,10 +321,6 @@ class Searcher(Closable):
             f"{what} index of {model.name}; there is one of {', '.join(there)}",
             f"Search with --model {there[0]}, or index it: {hint}",
         )
-
-
-def _fold(words: str, languages: Iterable[str]) -> Forms:
-    return fold_query(words, languages)[:MAX_WORDS]
 
 
 def _check(words: str, count: int) -> None:

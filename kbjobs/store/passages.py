@@ -18,6 +18,7 @@ from typing import Self, TypeVar
 from urllib.parse import quote
 
 from kbjobs.store.connection import explain, find_cut, transaction
+from kbjobs.store.word_frequencies import WordFrequencies
 from kbjobs.system.closing import Closable
 
 FORMAT = 1
@@ -80,13 +81,20 @@ class Passage(PassageEntry):
 
 @dataclass(frozen=True, slots=True)
 class Filter:
-    """Which documents to search: by language (en includes en-gb) and by the start of the path; None for all."""
+    """Which passages to search; None for all.
+
+    Args:
+        language: the language of their documents; en includes en-gb.
+        path: how the paths of their documents begin.
+        match: an FTS5 expression that their folded words match (sqlite.org/fts5.html, 3).
+    """
 
     language: str | None = None
     path: str | None = None
+    match: str | None = None
 
     def __bool__(self) -> bool:
-        return self.language is not None or self.path is not None
+        return self.language is not None or self.path is not None or self.match is not None
 
     def conditions(self) -> tuple[str, list[str]]:
         """SQL to append to a WHERE clause, and its values."""
@@ -97,6 +105,9 @@ class Filter:
         if self.path is not None:
             sql += " AND substr(p.path, 1, length(?)) = ?"
             values += [self.path, self.path]
+        if self.match is not None:
+            sql += " AND p.id IN (SELECT rowid FROM words WHERE words MATCH ?)"
+            values.append(self.match)
         return sql, values
 
 
@@ -193,14 +204,13 @@ class PassageFile(Closable):
         self._connection = sqlite3.connect(
             f"file:{quote(str(path))}?mode=ro&immutable=1", uri=True, check_same_thread=False
         )
-        self._is_selective: dict[str, bool] = {}  # a cache by word: a published file never changes
         try:
             version = self._connection.execute("PRAGMA user_version").fetchone()[0]
             if version != FORMAT:
                 raise ValueError(f"{path.name} has format {version}")
             self.state = str(self._connection.execute("SELECT value FROM facts WHERE name = 'state'").fetchone()[0])
             self._connection.execute("PRAGMA temp_store = MEMORY")
-            self._connection.execute("CREATE VIRTUAL TABLE temp.terms USING fts5vocab(main, words, row)")
+            self.frequencies = WordFrequencies(self._connection)
         except BaseException:
             self._connection.close()
             raise
@@ -293,12 +303,8 @@ class PassageFile(Closable):
         FTS5's BM25 gives more frequent words a weight of a millionth (sqlite.org/fts5.html, 5.1.1): they do not affect
         the order, and their many passages take most of the time.
         """
-        if unknown := [word for word in words if word not in self._is_selective]:
-            count = self._connection.execute("SELECT count(*) FROM passages").fetchone()[0]
-            for word in unknown:
-                found = self._connection.execute("SELECT doc FROM temp.terms WHERE term = ?", (word,)).fetchone()
-                self._is_selective[word] = found is not None and 2 * found[0] <= count
-        return [word for word in words if self._is_selective[word]]
+        of, count = self.frequencies.frequency, self.frequencies.count
+        return [word for word in words if 0 < 2 * of(word) <= count]
 
     def of_numbers(self, numbers: Sequence[int]) -> dict[int, list[PassageEntry]]:
         """The passage with each of the numbers."""
