@@ -44,7 +44,10 @@ def config() -> None:
 
 @app.command()
 def show(
-    name: Annotated[str | None, typer.Argument(help="Only this setting, in full.", show_default=False)] = None,
+    name: Annotated[
+        str | None,
+        typer.Argument(help="Only this setting, in full.", show_default=False, autocompletion=complete_settings),
+    ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="JSON on stdout.")] = False,
 ) -> None:
     """Show every setting, its value and where it came from; or one of them.

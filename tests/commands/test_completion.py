@@ -51,6 +51,7 @@ def test_a_shell_is_offered_sources(shell: str, source: str, kbjobs: Kbjobs) -> 
         ("kbjobs models show all-M", ["all-MiniLM-L6-v2"]),
         ("kbjobs run index-offline x --engine op", ["openvino"]),
         ("kbjobs config set packs.t", ["packs.to"]),
+        ("kbjobs config show packs.t", ["packs.to"]),
     ],
 )
 def test_commands_types_chains_models_and_settings(line: str, offered: list[str], home: Home) -> None:
