@@ -9,7 +9,6 @@ import shutil
 import signal
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import pytest
@@ -116,9 +115,7 @@ def test_the_socket_watch_can_see_one(run_python: RunPython) -> None:
 @pytest.mark.usefixtures("no_conversion")
 def test_a_second_load_uses_the_cache(warm_cache: Path) -> None:
     before = state(warm_cache)
-    start = time.perf_counter()
     load(warm_cache)
-    assert time.perf_counter() - start < 2
     assert state(warm_cache) == before
 
 
