@@ -62,6 +62,11 @@ class Home:
         return self.path / "locks" / "guarded"
 
     @property
+    def housekeeping_mark(self) -> Path:
+        """Its time is that of the daemon's last housekeeping."""
+        return self.path / "locks" / "housekeeping"
+
+    @property
     def chains_lock(self) -> Path:
         """Held while a chain file of the home is written."""
         return self.path / "locks" / "chains.lock"

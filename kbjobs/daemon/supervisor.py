@@ -27,6 +27,7 @@ from kbjobs.daemon.deletions import finish_deletions
 from kbjobs.daemon.finish_hooks import FinishHooks
 from kbjobs.daemon.guard import mark_guarded
 from kbjobs.daemon.handover import give_start_lock, keep_start_lock
+from kbjobs.daemon.housekeeping import Housekeeping
 from kbjobs.daemon.processes import kill_processes_of_run, processes_of_run
 from kbjobs.daemon.programs import InstalledProgram
 from kbjobs.daemon.replacements import recover_swaps
@@ -75,6 +76,7 @@ class Supervisor:
         self._stopping = False
         self._kill_now = False
         self._program = InstalledProgram()
+        self._housekeeping = Housekeeping(home)
         self._is_superseded = False  # a newer program was installed, or has written the state
         self._overdue: dict[str, float] = {}  # run id -> when its time limit was first seen to have passed, monotonic
         self._beats: dict[str, tuple[int, float]] = {}  # run id -> last heartbeat, and when it was first seen
@@ -194,6 +196,7 @@ class Supervisor:
         for job_id in self._queue.expire_pending():
             log.info("job %d: time limit reached before it could run", job_id)
         wait = min(wait, self._finishing.tick())
+        self._housekeeping.start_if_due()
         workers = self.settings.integer("workers")
         while len(running) < workers:
             job = self._start_next()

@@ -13,6 +13,7 @@ from kbjobs.services.job_plans import secrets_check
 from kbjobs.services.job_state import JobState
 from kbjobs.store import history, pauses
 from kbjobs.store.connection import is_disk_full
+from kbjobs.store.job_pruning import prune_jobs
 from kbjobs.store.jobs import Job, LimitChanges
 from kbjobs.store.pauses import Held, Pause
 from kbjobs.store.queue import DuplicateJobError
@@ -132,12 +133,7 @@ def prune(state: JobState, days: float, dry_run: bool) -> list[Job]:
     if queue is None:
         return []
     jobs = history.old_jobs(queue, days)
-    if not dry_run and jobs:
-        history.delete_jobs(state.opened(), jobs)
-        for job in jobs:
-            for attempt in range(job.attempt + 1):  # 0: output of the finish hook of a job that never started
-                state.home.log_file(job.id, attempt).unlink(missing_ok=True)
-    return jobs
+    return jobs if dry_run or not jobs else prune_jobs(state.home, state.opened(), days)
 
 
 def run_again(
