@@ -75,7 +75,8 @@ endef
 demo: $(VENV)/.demo
 	$(BIN)/kbjobs demo
 
-PYTEST = $(BIN)/python -m pytest --numprocesses $(WORKERS) --dist worksteal
+# A library in a worker of pytest may change the locale; the files of the tests are UTF-8 all the same.
+PYTEST = PYTHONUTF8=1 $(BIN)/python -m pytest --numprocesses $(WORKERS) --dist worksteal
 
 # Each promise once, in an order that is drawn anew; make test SEED=1234 draws the order of that printed seed again.
 test: install

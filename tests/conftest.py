@@ -44,6 +44,9 @@ ALL_PROCESSES = bool(os.environ.get("KBJOBS_TEST_PROCESSES"))
 # The same examples in every run of the suite; the long counts look for new ones.
 hypothesis.settings.register_profile("suite", derandomize=FACTOR == 1, print_blob=True)
 hypothesis.settings.load_profile("suite")
+# It is for pytest itself (see the Makefile): the programs that tests start are in the locale of a user.
+if "PYTEST_XDIST_WORKER" in os.environ:
+    os.environ.pop("PYTHONUTF8", None)
 # A run that was started in the background was told to ignore Ctrl-C, and the processes that tests interrupt inherit it.
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
     signal.signal(signal.SIGINT, signal.default_int_handler)
