@@ -75,7 +75,7 @@ GROUPS = {
     ),
     "daemon": Group(
         "Daemon, settings and checks", "Operate kbjobs itself: the daemon, settings, secrets, backups and checks.",
-        ("daemon", "config", "doctor", "backup", "restore", "builder", "demo", "help"),
+        ("daemon", "config", "doctor", "backup", "restore", "builder", "mcp", "demo", "help"),
     ),
 }  # fmt: skip
 

@@ -41,6 +41,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "history": ("Jobs", "List past jobs, newest first."),
     "prune": ("Jobs", "Delete old jobs and their logs."),
     "builder": ("Service", "Serve a web page to compose, check, run and watch chains."),
+    "mcp": ("Service", "Serve sources to an assistant (extra mcp)."),
     "daemon": ("Service", "Start, stop, restart and inspect the daemon."),
     "config": ("Service", "Show and change the settings."),
     "doctor": ("Service", "Check everything that jobs need."),

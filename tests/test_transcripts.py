@@ -75,6 +75,7 @@ pytestmark = pytest.mark.usefixtures("minilm")
 # Guides whose commands are written for a shell alone: tests/test_readme.py checks their options, and what is named here
 # runs what they show.
 RUN_ELSEWHERE = {
+    "assistant": "tests/commands/test_mcp.py",
     "builder": "tests/commands/test_builder.py",
     "job-type": "tests/phases/test_other_package.py",
     "ray": "tests/embedding/cluster/test_cluster_embedder.py",

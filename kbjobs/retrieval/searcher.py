@@ -71,6 +71,10 @@ class Searcher(Closable):
             embedder.close()
         self._indexes, self._embedders = {}, {}
 
+    def forget_notices(self) -> None:
+        """Give every notice again, for a caller that answers each search on its own."""
+        self._notices.clear()
+
     def search(self, query: Query) -> list[Hit]:
         """Find the best passages for the words of a query.
 
@@ -80,6 +84,7 @@ class Searcher(Closable):
             UnavailableError: an index cannot be read.
         """
         _check(query.words, query.count)
+        self._close_deleted()
         sources, which = query.sources, query.which
         indexed = self._find_indexed(sources)
         chosen, vector = self._embed(query, indexed)
@@ -136,6 +141,11 @@ class Searcher(Closable):
     def embed(self, words: str, model: str) -> NDArray[float32]:
         """Embed a query: float32 of unit length."""
         return self._embed_with(QueryModel.find(model, self._home, self._settings), words)
+
+    def _close_deleted(self) -> None:
+        """Close the indexes of deleted sources: their files would fill the disk for as long as they are open."""
+        for key in [key for key in self._indexes if not SourceFolder(self._home.sources, key[0]).manifest.exists()]:
+            self._indexes.pop(key).close()
 
     def _find_indexed(self, sources: Sequence[str]) -> dict[str, dict[str, str]]:
         """Find the models that each source has an index of: their names by key."""
@@ -248,19 +258,19 @@ class Searcher(Closable):
             if index is not None:
                 index.close()
             index = self._indexes[source_id, key] = self._open_fresh(folder, key)
+        if isinstance(index, WordIndex):
+            self._notice(index.notice)
         return index
 
     def _open_fresh(self, folder: SourceFolder, key: str) -> Index | WordIndex:
         if not key:
             try:
-                words = WordIndex(folder)
+                return WordIndex(folder)
             except (sqlite3.Error, ValueError, TypeError) as error:
                 raise UnavailableError(
                     f"the word index of source {folder.id} cannot be read ({error})",
                     f"Remove {folder.words}, then run the job that indexed the source again.",
                 ) from error
-            self._notice(words.notice)
-            return words
         copies = WorkingCopy(folder.vectors / key)
         open_collection = partial(self._open_collection, folder, key)
         index = Index(copies, open_collection)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -18,7 +18,7 @@ from kbjobs.store.document_passages import StoredPassage, list_passages
 from kbjobs.store.frontier import Frontier
 from kbjobs.store.ledger import Ledger
 from kbjobs.store.ledger_copy import open_ledger
-from kbjobs.store.metadata import count_years, list_documents
+from kbjobs.store.metadata import count_years, find_doc_id, list_documents, number_of
 from kbjobs.store.sources import SourceFolder
 
 MAX_LEFT_OUT = 10_000  # most addresses of a scrape
@@ -133,13 +133,32 @@ def find_document(home: Home, source_id: str, name: str) -> dict[str, Any]:
     Raises:
         NotFoundError: there is no such source, or no such document in it.
     """
-    for document in documents(home, source_id):
-        if name in (document["doc_id"], document["path"], document["url"]) or name == str(document["number"]):
-            return document
+    folder = SourceFolder(home.sources, source_id)
+    folder.read()
+    if folder.ledger.exists():
+        with open_ledger(folder.ledger) as ledger:
+            doc_id = find_doc_id(ledger, name)
+            for document in [] if doc_id is None else list_documents(ledger, [doc_id]):
+                return {"number": number_of(ledger, document["path"]), **document}
     raise NotFoundError(
         f"source {source_id!r} has no document {name!r}",
         f"Name it by number, id, path or URL: kbjobs documents list {source_id}",
     )
+
+
+def find_paths(home: Home, source_id: str, doc_ids: Sequence[str]) -> dict[str, str]:
+    """The paths within their source of those of the documents that it still has, by id.
+
+    Args:
+        home: the source's home.
+        source_id: the source's id.
+        doc_ids: the documents' ids.
+    """
+    folder = SourceFolder(home.sources, source_id)
+    if not folder.ledger.exists():
+        return {}
+    with open_ledger(folder.ledger) as ledger:
+        return {document["doc_id"]: document["path"] for document in list_documents(ledger, doc_ids)}
 
 
 def show_document(home: Home, source_id: str, name: str, *, explains: bool = False) -> ShownDocument:

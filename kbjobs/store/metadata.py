@@ -13,6 +13,7 @@ from kbjobs.store.ledger_rows import FROM_PACK, DocumentLike
 
 LINK_PAGE = 5_000  # links compared and committed together
 MAX_TAGS = 1_000  # a page may claim any language
+MAX_NUMBER = 2**53  # well below the largest number of SQLite
 UNKNOWN = "unknown"
 _SETTLED = "links resolved"
 _COLUMNS = (
@@ -144,17 +145,24 @@ def put_metadata(
             )
 
 
-def list_documents(ledger: Ledger) -> Iterator[dict[str, Any]]:
-    """What is known of each document, as JSON values, in order of path. Metadata that was never read is None."""
+def list_documents(ledger: Ledger, doc_ids: Sequence[str] | None = None) -> Iterator[dict[str, Any]]:
+    """What is known of each document, as JSON values, in order of path. Metadata that was never read is None.
+
+    Args:
+        ledger: the source's ledger.
+        doc_ids: only these documents; None for all.
+    """
+    only = "" if doc_ids is None else " WHERE doc_id IN (SELECT value FROM json_each(:doc_ids))"
     rows = ledger.connection.execute(
         "SELECT d.doc_id, d.path, d.url, d.title, coalesce(m.language, d.language), d.filtered, d.word_count,"
         " d.content_hash, m.characters, m.published, m.doc_type, m.description, m.snippet, m.authors, m.categories,"
         " m.heading_count, m.headings, (SELECT count(*) FROM links WHERE links.doc_id = d.doc_id), p.passages,"
         " m.modified, m.site, m.licence"
-        " FROM documents d LEFT JOIN metadata m ON m.doc_id = d.doc_id LEFT JOIN ("
+        f" FROM (SELECT * FROM documents{only}) d LEFT JOIN metadata m ON m.doc_id = d.doc_id LEFT JOIN ("
         "SELECT doc_id, max(count) AS passages FROM"
-        " (SELECT doc_id, count(*) AS count FROM chunks GROUP BY doc_id, profile) GROUP BY doc_id"
-        ") p ON p.doc_id = d.doc_id ORDER BY d.path"
+        f" (SELECT doc_id, count(*) AS count FROM chunks{only} GROUP BY doc_id, profile) GROUP BY doc_id"
+        ") p ON p.doc_id = d.doc_id ORDER BY d.path",
+        {} if doc_ids is None else {"doc_ids": json.dumps(list(doc_ids))},
     )
     names = (
         "doc_id", "path", "url", "title", "language", "filtered", "words", "content_hash", "characters", "published",
@@ -168,6 +176,20 @@ def list_documents(ledger: Ledger) -> Iterator[dict[str, Any]]:
         for name in ("authors", "categories", "headings"):
             found[name] = json.loads(found[name]) if found[name] is not None else None
         yield found
+
+
+def find_doc_id(ledger: Ledger, name: str) -> str | None:
+    """The id of a document, named by id, path, URL, or number in the list of all; None if there is none."""
+    execute = ledger.connection.execute
+    row = execute("SELECT doc_id FROM documents WHERE ? IN (doc_id, path, url) ORDER BY path", (name,)).fetchone()
+    if row is None and name.isdecimal() and name.isascii() and 0 < int(name) < MAX_NUMBER:
+        row = execute("SELECT doc_id FROM documents ORDER BY path LIMIT 1 OFFSET ?", (int(name) - 1,)).fetchone()
+    return None if row is None else str(row[0])
+
+
+def number_of(ledger: Ledger, path: str) -> int:
+    """The number in the list of all documents, from 1, of the one with this path."""
+    return int(ledger.connection.execute("SELECT count(*) FROM documents WHERE path <= ?", (path,)).fetchone()[0])
 
 
 def count_years(ledger: Ledger) -> dict[int, int]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 import sqlite3
 from collections.abc import Iterator
 from contextlib import closing
@@ -372,3 +373,34 @@ def rank_all(home: Home, searcher: Searcher, mode: Mode, which: Filter) -> list[
         [] if mode == "vectors" else [key for key, *_ in sorted(by_words, key=lambda one: -one[1])[:12]],
     ]
     return [(key[0], key[2], key[3], round(near[key], 4) if key in near else None) for key in fuse(rankings)[:12]]
+
+
+@pytest.mark.usefixtures("library")
+def test_the_files_of_a_deleted_source_are_closed(searcher: Searcher, home: Home) -> None:
+    assert searcher.search(Query("water"))
+    folder = SourceFolder(home.sources, "docs").path
+
+    def held() -> list[str]:
+        mapped = Path("/proc/self/maps").read_text().splitlines()
+        opened = [str(file.readlink()) for file in Path("/proc/self/fd").iterdir() if file.is_symlink()]
+        return [name for name in (*mapped, *opened) if str(folder) in name]
+
+    assert held()
+    shutil.rmtree(folder)
+    with pytest.raises(NotFoundError, match="no source has an index yet"):
+        searcher.search(Query("water"))
+    assert not held()
+
+
+def test_a_notice_is_given_once_unless_it_is_forgotten(
+    home: Home, tmp_path: Path, searcher: Searcher, notices: list[str]
+) -> None:
+    page(tmp_path / "pages", "boil", "Boiling", "Water is boiled.")
+    register(home, "docs", [tmp_path / "pages"])
+    describe_pages(home)
+    for _ in range(2):
+        searcher.search(Query("water"))
+    assert len(notices) == 1
+    searcher.forget_notices()
+    searcher.search(Query("water"))
+    assert len(notices) == 2 and notices[0] == notices[1]

@@ -1,0 +1,1 @@
+"""Search, documents and jobs for an assistant, over the Model Context Protocol."""
