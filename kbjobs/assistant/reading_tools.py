@@ -209,8 +209,9 @@ class ReadingTools:
     def list_documents(self, asked: ListArguments) -> dict[str, Any]:
         """List a source's documents."""
         from kbjobs.services import documents
+        from kbjobs.store.document_filter import DocumentFilter
 
-        wanted = documents.DocumentFilter(asked.language.lower() if asked.language else None, asked.tag)
+        wanted = DocumentFilter(asked.language.lower() if asked.language else None, asked.tag)
         first = asked.start - 1
         found = list(islice(documents.documents(self._home, asked.source, wanted), first, first + asked.count + 1))
         mark = ForeignMark()

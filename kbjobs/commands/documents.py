@@ -17,6 +17,7 @@ from kbjobs.commands._table import Cell, Column, print_list
 from kbjobs.config.home import current_home
 from kbjobs.errors import UsageError
 from kbjobs.services import documents as front
+from kbjobs.store.document_filter import DocumentFilter
 
 app = App()
 
@@ -30,7 +31,6 @@ DOCUMENT_COLUMNS = (
     Column("PASSAGES", is_number=True),
 )
 LEFT_OUT_COLUMNS = (Column("REASON", good=40, least=16), Column("ADDRESS OR FILE", good=40, least=16, keeps_end=True))
-_DATE_LENGTHS = (4, 7, 10)  # 2024, 2024-05, 2024-05-17
 
 
 @app.callback()
@@ -79,16 +79,11 @@ def list_(
         nothing = f"Nothing of source {source_id} {'failed' if failed else 'was skipped'}."
         print_left_out(chosen, nothing, as_json=as_json)
         return
-    for name, date in (("--since", since), ("--until", until)):
-        if date is not None and (len(date) not in _DATE_LENGTHS or not date.replace("-", "").isdecimal()):
-            raise UsageError(f"{name} {date!r} is not a date", "Write 2024, 2024-05 or 2024-05-17.")
-    wanted = front.DocumentFilter(language.lower() if language else None, tag, since, until)
+    wanted = DocumentFilter(language.lower() if language else None, tag, since, until).check()
     print_documents(source_id, front.documents(current_home(), source_id, wanted), wanted, as_json=as_json)
 
 
-def print_documents(
-    source_id: str, found: Iterable[dict[str, Any]], wanted: front.DocumentFilter, *, as_json: bool
-) -> None:
+def print_documents(source_id: str, found: Iterable[dict[str, Any]], wanted: DocumentFilter, *, as_json: bool) -> None:
     """Print documents as a table or as JSON lines."""
     if as_json:
         for document in found:
@@ -108,7 +103,7 @@ def print_documents(
     ]
     if rows:
         print_list(DOCUMENT_COLUMNS, rows)
-    elif wanted == front.DocumentFilter():
+    elif wanted == DocumentFilter():
         say(f"No documents yet. Next: kbjobs run metadata {source_id}")
     else:
         say(f"No document matches. To list all: kbjobs documents list {source_id}")

@@ -85,6 +85,16 @@ def search(
     path: Annotated[
         str | None, typer.Option(help="Only documents whose path begins like this.", metavar="PREFIX")
     ] = None,
+    tag: Annotated[
+        str | None, typer.Option("--tag", metavar="TAG", help="Only documents of this category.", show_default=False)
+    ] = None,
+    since: Annotated[
+        str | None, typer.Option("--since", metavar="DATE", help="Published then or later.", show_default=False)
+    ] = None,
+    until: Annotated[
+        str | None,
+        typer.Option("--until", metavar="DATE", help="Published on this day or earlier.", show_default=False),
+    ] = None,
     store: Annotated[SearchStore, typer.Option(help="Search in the home, or in Pinecone.")] = SearchStore.HOME,
     queries: Annotated[
         Path | None,
@@ -116,6 +126,7 @@ def search(
         raise UsageError("too many arguments", 'Put the words in quotes: kbjobs search wiki "boil water".')
     from kbjobs.retrieval.hits import Query
     from kbjobs.services.search import open_pinecone_searcher, open_searcher
+    from kbjobs.store.document_filter import DocumentFilter
     from kbjobs.store.passages import Filter
 
     home = current_home()
@@ -123,9 +134,12 @@ def search(
     sources = [*([named] if named is not None else []), *(source or [])]
     damaged = DamagedSources()
     which = Filter(language.lower() if language else None, path)
+    documents = DocumentFilter(None, tag, since, until).check()
+    if store is SearchStore.PINECONE and documents != DocumentFilter():
+        raise UsageError("--tag, --since and --until search in the home alone", "Leave out --store pinecone.")
 
     def query(text: str) -> Query:
-        return Query(text, tuple(sources), count, model, mode.value, which, passages)
+        return Query(text, tuple(sources), count, model, mode.value, which, passages, documents)
 
     if store is SearchStore.PINECONE:
         opened: Searcher | PineconeSearcher = open_pinecone_searcher(home, say)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Literal, get_args
 
+from kbjobs.store.document_filter import DocumentFilter
 from kbjobs.store.passages import Filter
 
 Mode = Literal["hybrid", "vectors", "words"]
@@ -23,6 +24,7 @@ class Query:
         mode: search by vectors and words, or only one of them.
         which: which documents count.
         passages: whether a document may have several hits.
+        documents: which documents count, by what the metadata job has read of them.
     """
 
     words: str
@@ -32,6 +34,7 @@ class Query:
     mode: Mode = "hybrid"
     which: Filter = field(default_factory=Filter)
     passages: bool = False
+    documents: DocumentFilter = field(default_factory=DocumentFilter)
 
 
 @dataclass(frozen=True, slots=True)

@@ -22,9 +22,12 @@ from kbjobs.retrieval.open_index import Index, Near, Numbered, WordIndex
 from kbjobs.retrieval.query_model import QueryModel, candidates, index_command, names_of
 from kbjobs.retrieval.query_words import SourceWords, correct, count_words, fold, match_phrases
 from kbjobs.retrieval.results import Found, SourceAnswer
+from kbjobs.store.document_filter import DocumentFilter
 from kbjobs.store.ledger import Ledger
 from kbjobs.store.ledger_copy import open_ledger
 from kbjobs.store.locks import try_lock
+from kbjobs.store.metadata import list_matching
+from kbjobs.store.passages import Filter
 from kbjobs.store.sources import SourceFolder, list_source_ids
 from kbjobs.system.closing import Closable
 from kbjobs.vectors.collection_swap import WorkingCopy
@@ -85,7 +88,7 @@ class Searcher(Closable):
         """
         _check(query.words, query.count)
         self._close_deleted()
-        sources, which = query.sources, query.which
+        sources = query.sources
         indexed = self._find_indexed(sources)
         chosen, vector = self._embed(query, indexed)
         depth = min(MAX_COUNT, max(DEPTH, DEPTH_OF_HIT * query.count))
@@ -95,8 +98,11 @@ class Searcher(Closable):
         forms = {languages: fold(words, languages) for languages in all_languages}
         phrases = {languages: match_phrases(query.words, languages) for languages in all_languages}
 
+        chosen_documents = {source_id: self._choose_documents(source_id, query) for source_id in opened}
+
         def ask(source_id: str, with_phrases: bool) -> SourceAnswer:
             index = opened[source_id]
+            which = chosen_documents[source_id]
             of_words = forms[index.languages()]
             has_model = chosen is not None and chosen.key in indexed[source_id]
             some = replace(which, match=phrases[index.languages()]) if with_phrases else which
@@ -128,6 +134,20 @@ class Searcher(Closable):
             found = ask_all(False)
         name = chosen.name if chosen is not None and vector is not None else None
         return found.hits(query, name)
+
+    def _choose_documents(self, source_id: str, query: Query) -> Filter:
+        """The filter of a query, with the ids of the documents that its metadata filter leaves."""
+        if query.documents == DocumentFilter():
+            return query.which
+        ledger = SourceFolder(self._home.sources, source_id).ledger
+        found: list[str] = []
+        if ledger.exists():
+            with open_ledger(ledger) as opened:
+                found = list_matching(opened, query.documents)
+        if not found:
+            command = f"kbjobs run metadata {source_id}"
+            self._notice(f"no document of {source_id} has such a tag or date; {command} reads what its documents say.")
+        return replace(query.which, documents=tuple(found))
 
     def _correct(self, words: str, opened: Mapping[str, Index | WordIndex]) -> str:
         """Replace misspelt words of a query, and say so."""

@@ -14,6 +14,7 @@ from kbjobs.errors import NotFoundError
 from kbjobs.scanning.enumeration import read_left_out
 from kbjobs.scanning.file_reading import Unread
 from kbjobs.scanning.one_document import read_one
+from kbjobs.store.document_filter import DocumentFilter
 from kbjobs.store.document_passages import StoredPassage, list_passages
 from kbjobs.store.frontier import Frontier
 from kbjobs.store.ledger import Ledger
@@ -31,32 +32,6 @@ class LeftOut:
     is_failure: bool
     place: str
     reason: str
-
-
-@dataclass(frozen=True, slots=True)
-class DocumentFilter:
-    """Which documents of a source to list; all by default.
-
-    Args:
-        language: a tag such as ``de``, which includes ``de-at``.
-        tag: one of the document's categories, ignoring case.
-        since, until: ISO 8601 dates; a document without a date matches neither.
-    """
-
-    language: str | None = None
-    tag: str | None = None
-    since: str | None = None
-    until: str | None = None
-
-    def matches(self, document: dict[str, Any]) -> bool:
-        """Whether a document of :func:`documents` matches the filter."""
-        language, published = document["language"] or "", document["published"] or ""
-        return (
-            (self.language is None or language == self.language or language.startswith(f"{self.language}-"))
-            and (self.tag is None or self.tag.casefold() in map(str.casefold, document["categories"] or ()))
-            and (self.since is None or published >= self.since)
-            and (self.until is None or "" < published[: len(self.until)] <= self.until)
-        )
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import Any, Protocol
 
 from kbjobs.store.connection import transaction
+from kbjobs.store.document_filter import DocumentFilter
 from kbjobs.store.ledger import Ledger
 from kbjobs.store.ledger_rows import FROM_PACK, DocumentLike
 
@@ -143,6 +144,21 @@ def put_metadata(
                     about.licence,
                 ),
             )
+
+
+def list_matching(ledger: Ledger, wanted: DocumentFilter) -> list[str]:
+    """The ids of the documents that match."""
+    rows = ledger.connection.execute(
+        "SELECT d.doc_id, coalesce(m.language, d.language), m.published, m.categories"
+        " FROM documents d LEFT JOIN metadata m ON m.doc_id = d.doc_id"
+    )
+    return [
+        doc_id
+        for doc_id, language, published, categories in rows
+        if wanted.matches(
+            {"language": language, "published": published, "categories": json.loads(categories) if categories else ()}
+        )
+    ]
 
 
 def list_documents(ledger: Ledger, doc_ids: Sequence[str] | None = None) -> Iterator[dict[str, Any]]:

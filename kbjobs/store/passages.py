@@ -86,15 +86,17 @@ class Filter:
     Args:
         language: the language of their documents; en includes en-gb.
         path: how the paths of their documents begin.
+        documents: the ids of their documents.
         match: an FTS5 expression that their folded words match (sqlite.org/fts5.html, 3).
     """
 
     language: str | None = None
     path: str | None = None
+    documents: tuple[str, ...] | None = None
     match: str | None = None
 
     def __bool__(self) -> bool:
-        return self.language is not None or self.path is not None or self.match is not None
+        return self != Filter()
 
     def conditions(self) -> tuple[str, list[str]]:
         """SQL to append to a WHERE clause, and its values."""
@@ -105,6 +107,9 @@ class Filter:
         if self.path is not None:
             sql += " AND substr(p.path, 1, length(?)) = ?"
             values += [self.path, self.path]
+        if self.documents is not None:
+            sql += f" AND p.doc_id {_GIVEN}"
+            values.append(json.dumps(self.documents))
         if self.match is not None:
             sql += " AND p.id IN (SELECT rowid FROM words WHERE words MATCH ?)"
             values.append(self.match)

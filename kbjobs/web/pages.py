@@ -18,7 +18,6 @@ from kbjobs.phases.registry import job_types
 from kbjobs.retrieval.hits import Query
 from kbjobs.services import chain_files, sources
 from kbjobs.services.documents import (
-    DocumentFilter,
     DocumentText,
     count_by_year,
     find_document,
@@ -31,6 +30,7 @@ from kbjobs.services.job_commands import can_be_written, chosen_parameters, desc
 from kbjobs.services.jobs import JobManager
 from kbjobs.services.search import search_home
 from kbjobs.services.tags import review_tags
+from kbjobs.store.document_filter import DocumentFilter
 from kbjobs.store.jobs import Job
 from kbjobs.store.sources import is_source_id
 from kbjobs.store.transitions import Status

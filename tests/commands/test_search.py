@@ -151,6 +151,16 @@ def test_a_search_while_a_job_runs_sees_the_last_verified_index(
     assert list(live.parent.iterdir()) == [live]
 
 
+@pytest.mark.usefixtures("kitchen")
+def test_filters_of_documents(kbjobs: Kbjobs) -> None:
+    kbjobs("run", "metadata", "tea", "--quiet")
+    assert read_json(kbjobs("search", "tea", "water", "--since", "1970", "--json")) == []
+    assert len(read_json(kbjobs("search", "tea", "water", "--lang", "en", "--json"))) == 2
+    assert "is not a date" in kbjobs("search", "tea", "water", "--until", "soon", check=2).stderr
+    refused = kbjobs("search", "tea", "water", "--tag", "x", "--store", "pinecone", check=2)
+    assert "search in the home alone" in refused.stderr
+
+
 def test_help(kbjobs: Kbjobs) -> None:
     check_help(kbjobs, "search")
 

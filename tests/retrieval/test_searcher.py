@@ -19,6 +19,7 @@ from kbjobs.retrieval.fusion import fuse
 from kbjobs.retrieval.hits import Hit, Mode, Query
 from kbjobs.retrieval.searcher import Searcher
 from kbjobs.services.sources import rebuild, register, verify
+from kbjobs.store.document_filter import DocumentFilter
 from kbjobs.store.locks import lock_source
 from kbjobs.store.passages import Filter
 from kbjobs.store.sources import SourceFolder
@@ -98,6 +99,45 @@ def test_filters(searcher: Searcher) -> None:
     assert titles(searcher.search(Query("water", which=Filter(language="de")))) == ["Wasser abkochen"]
     assert titles(searcher.search(Query("water", which=Filter(path="pages/ja/")))) == ["水"]
     assert searcher.search(Query("water", which=Filter(language="fr"))) == []
+
+
+@pytest.fixture
+def dated(home: Home, tmp_path: Path) -> None:
+    """Three pages on water, two of them with a date and a category."""
+    pages = tmp_path / "pages"
+    pages.mkdir()
+    for name, date, tag in (("old", "2021-03-04", "Radio"), ("new", "2024-05-17", "Kitchen"), ("none", "", "")):
+        facts = f'<meta property="article:published_time" content="{date}">' if date else ""
+        facts += f'<meta name="keywords" content="{tag}, water">' if tag else ""
+        text = f"<title>{name}</title>{facts}<p>Water of the {name} page is boiled before anybody drinks it.</p>"
+        (pages / f"{name}.html").write_text(f"<html lang=en>{text}</html>")
+    register(home, "docs", [pages])
+    index(home)
+
+
+@pytest.mark.usefixtures("dated")
+def test_documents_of_a_category_or_a_time(home: Home, searcher: Searcher, notices: list[str]) -> None:
+    def found(mode: Mode = "hybrid", **wanted: str) -> list[str]:
+        return sorted(titles(searcher.search(Query("boiled water", mode=mode, documents=DocumentFilter(**wanted)))))
+
+    assert found(tag="radio") == [] and "kbjobs run metadata docs reads" in notices[0]
+    describe_pages(home)
+    assert found() == ["new", "none", "old"]
+    for mode in ("hybrid", "vectors", "words"):
+        assert found(mode, tag="radio") == ["old"]
+        assert found(mode, since="2022") == ["new"]
+        assert found(mode, until="2021-03") == ["old"]
+        assert found(mode, since="2021-03-04", tag="WATER") == ["new", "old"]
+    assert found(tag="'; DROP TABLE documents; --") == []
+    assert len(notices) == 1
+
+
+@pytest.mark.parametrize("date", ["yesterday", "24", "2024-5", "2024-05-17T00:00"])
+def test_a_date_is_a_year_a_month_or_a_day(date: str) -> None:
+    with pytest.raises(UsageError, match="is not a date"):
+        DocumentFilter(since=date).check()
+    with pytest.raises(UsageError, match="--until"):
+        DocumentFilter(until=date).check()
 
 
 @pytest.mark.usefixtures("library")

@@ -11,6 +11,8 @@ from kbjobs.errors import KbjobsError
 from kbjobs.retrieval import hits
 from kbjobs.services import sources, tags
 from kbjobs.services.search import search_home
+from kbjobs.store.document_filter import DocumentFilter
+from kbjobs.store.passages import Filter
 from kbjobs.web.endpoint import Body, Call, Endpoint, QueryParams
 
 Name = Annotated[str, Field(max_length=200)]
@@ -24,6 +26,10 @@ class SearchQuery(QueryParams):
     count: Annotated[int, Field(ge=1, le=100)] = 10
     model: Name | None = None
     mode: Literal["hybrid", "vectors", "words"] = "hybrid"
+    language: Name | None = None
+    tag: Name | None = None
+    since: Name | None = None
+    until: Name | None = None
 
 
 class ReviewBody(Body):
@@ -72,7 +78,15 @@ def search(asked: Call) -> Any:
     notices: list[str] = []
 
     only = (query.source,) if query.source else ()
-    wanted = hits.Query(query.words, only, query.count, query.model or None, query.mode)
+    wanted = hits.Query(
+        query.words,
+        only,
+        query.count,
+        query.model or None,
+        query.mode,
+        Filter(query.language.lower() if query.language else None),
+        documents=DocumentFilter(None, query.tag, query.since, query.until).check(),
+    )
     found = search_home(asked.home, wanted, notices)
     return {"hits": [asdict(hit) for hit in found], "notices": notices}
 
