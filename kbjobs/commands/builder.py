@@ -57,7 +57,7 @@ def builder(
         raise MissingRequirementError(
             f"the builder needs packages that are not installed: {', '.join(missing)}", 'pip install "kbjobs[web]"'
         )
-    from kbjobs.web.app import Offer
+    from kbjobs.web.app import ServerOffer
     from kbjobs.web.server import is_loopback, listen, serve
 
     if not is_loopback(host) and not allow_remote:
@@ -92,5 +92,5 @@ def builder(
 
             webbrowser.open(url)
 
-    offer = Offer.SEARCH if search_only else Offer.READ_ONLY if read_only else Offer.ALL
+    offer = ServerOffer.SEARCH if search_only else ServerOffer.READ_ONLY if read_only else ServerOffer.ALL
     serve(home, listening, offer, names, report_address)

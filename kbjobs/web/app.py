@@ -37,7 +37,7 @@ PING_SECONDS = 15
 GRACE_SECONDS = 0.5  # how long a stream may take to end when the server stops
 
 
-class Offer(StrEnum):
+class ServerOffer(StrEnum):
     """What the server offers: all, all without changes, or only search and documents."""
 
     ALL = "all"
@@ -52,7 +52,7 @@ class Access:
     token: str
     port: int
     hosts: Sequence[str] = LOOPBACK
-    offer: Offer = Offer.ALL
+    offer: ServerOffer = ServerOffer.ALL
 
 
 def make_app(home: Home, hub: EventHub, access: Access) -> ASGIApp:
@@ -63,7 +63,7 @@ def make_app(home: Home, hub: EventHub, access: Access) -> ASGIApp:
         hub: passes on the home's events.
         access: who may send which requests.
     """
-    is_search = access.offer is Offer.SEARCH
+    is_search = access.offer is ServerOffer.SEARCH
     app = Starlette(
         routes=[
             *(one.route() for one in (OF_SEARCH if is_search else ENDPOINTS)),
@@ -76,7 +76,7 @@ def make_app(home: Home, hub: EventHub, access: Access) -> ASGIApp:
     app.state.home = home
     app.state.hub = hub
     app.state.is_search = is_search
-    app.state.read_only = access.offer is Offer.READ_ONLY
+    app.state.read_only = access.offer is ServerOffer.READ_ONLY
     return RequestGuard(app, access.token, access.port, access.hosts, app.state.read_only)
 
 

@@ -13,7 +13,7 @@ from uvicorn.protocols.http.h11_impl import H11Protocol
 
 from kbjobs.config.home import Home
 from kbjobs.errors import UnavailableError, UsageError
-from kbjobs.web.app import Access, Offer, make_app
+from kbjobs.web.app import Access, ServerOffer, make_app
 from kbjobs.web.events import EventHub
 from kbjobs.web.guard import LOOPBACK
 
@@ -77,7 +77,7 @@ def listen(host: str, port: int | None) -> socket.socket:
 def serve(
     home: Home,
     listening: socket.socket,
-    offer: Offer,
+    offer: ServerOffer,
     names: tuple[str, ...],
     on_start: Callable[[str], None],
 ) -> None:
