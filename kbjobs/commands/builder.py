@@ -17,6 +17,7 @@ from kbjobs.config.home import current_home
 from kbjobs.errors import MissingRequirementError, UsageError
 
 app = App()
+DANGER = "run jobs here, spend money with their keys and delete sources"
 NEEDED = ("starlette", "uvicorn", "jinja2", "sse_starlette", "tomlkit")
 
 
@@ -37,6 +38,9 @@ def builder(
         typer.Option(help="Accept this host name too; may be given several times.", metavar="HOST"),
     ] = None,
     read_only: Annotated[bool, typer.Option("--read-only", help="Show everything, refuse every change.")] = False,
+    search_only: Annotated[
+        bool, typer.Option("--search-only", help="Serve only the search, its API, and documents.")
+    ] = False,
     show: Annotated[bool, typer.Option("--open", help="Open it in a browser.")] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print address and token as JSON.")] = False,
 ) -> None:
@@ -53,12 +57,13 @@ def builder(
         raise MissingRequirementError(
             f"the builder needs packages that are not installed: {', '.join(missing)}", 'pip install "kbjobs[web]"'
         )
+    from kbjobs.web.app import ServerOffer
     from kbjobs.web.server import is_loopback, listen, serve
 
     if not is_loopback(host) and not allow_remote:
         raise UsageError(
-            f"{host} can be reached from other machines without encryption: anyone who sees a request can run jobs"
-            " here, spend money with their keys and delete sources",
+            f"{host} can be reached from other machines without encryption: anyone who sees a request can"
+            f" {'read the sources here' if search_only else DANGER}",
             "Forward a port with ssh -L instead. If you are sure, add --allow-remote.",
         )
     home = current_home()
@@ -71,10 +76,11 @@ def builder(
     def report_address(token: str) -> None:
         url = f"http://{shown}:{chosen}/?token={token}"
         if as_json:
-            print_json({"url": url, "token": token, "port": chosen, "home": str(home.path), "read_only": read_only})
+            facts = {"url": url, "token": token, "port": chosen, "home": str(home.path)}
+            print_json({**facts, "read_only": read_only, "search_only": search_only})
             sys.stdout.flush()
         else:
-            say(f"The job builder of {home.path}; Ctrl-C ends it, jobs keep running.")
+            say(f"The {'search' if search_only else 'job builder'} of {home.path}; Ctrl-C ends it, jobs keep running.")
             if is_loopback(host) and "SSH_CONNECTION" in os.environ:
                 say(
                     "From your own machine, forward the port and open the address there:\n"
@@ -86,4 +92,5 @@ def builder(
 
             webbrowser.open(url)
 
-    serve(home, listening, read_only, names, report_address)
+    offer = ServerOffer.SEARCH if search_only else ServerOffer.READ_ONLY if read_only else ServerOffer.ALL
+    serve(home, listening, offer, names, report_address)

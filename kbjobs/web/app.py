@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator, Sequence
 from dataclasses import dataclass
+from enum import StrEnum
 from importlib import resources
 from typing import Any
 
@@ -21,16 +22,27 @@ from kbjobs.config.home import Home
 from kbjobs.errors import KbjobsError
 from kbjobs.services.metrics import CONTENT_TYPE, describe_metrics
 from kbjobs.web.endpoint import Endpoint
-from kbjobs.web.endpoints import builder, chains, jobs, sources
+from kbjobs.web.endpoints import builder, chains, documents, jobs, sources
 from kbjobs.web.events import EventHub
 from kbjobs.web.guard import LOOPBACK, RequestGuard
 from kbjobs.web.openapi import describe_api
-from kbjobs.web.pages import PAGES
+from kbjobs.web.pages import PAGES, PAGES_OF_SEARCH
 from kbjobs.web.problems import problem_of, refuse
 
-ENDPOINTS: tuple[Endpoint, ...] = (*builder.ENDPOINTS, *chains.ENDPOINTS, *jobs.ENDPOINTS, *sources.ENDPOINTS)
+ENDPOINTS: tuple[Endpoint, ...] = (
+    *builder.ENDPOINTS, *chains.ENDPOINTS, *jobs.ENDPOINTS, *sources.ENDPOINTS, *documents.ENDPOINTS,
+)  # fmt: skip
+OF_SEARCH: tuple[Endpoint, ...] = (*sources.OF_SEARCH, *documents.ENDPOINTS)
 PING_SECONDS = 15
 GRACE_SECONDS = 0.5  # how long a stream may take to end when the server stops
+
+
+class ServerOffer(StrEnum):
+    """What the server offers: all, all without changes, or only search and documents."""
+
+    ALL = "all"
+    READ_ONLY = "read only"
+    SEARCH = "search"
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,7 +52,7 @@ class Access:
     token: str
     port: int
     hosts: Sequence[str] = LOOPBACK
-    read_only: bool = False
+    offer: ServerOffer = ServerOffer.ALL
 
 
 def make_app(home: Home, hub: EventHub, access: Access) -> ASGIApp:
@@ -51,21 +63,21 @@ def make_app(home: Home, hub: EventHub, access: Access) -> ASGIApp:
         hub: passes on the home's events.
         access: who may send which requests.
     """
+    is_search = access.offer is ServerOffer.SEARCH
     app = Starlette(
         routes=[
-            *(one.route() for one in ENDPOINTS),
-            Route("/api/events", _serve_events),
-            Route("/openapi.json", _serve_openapi),
-            Route("/metrics", _serve_metrics),
-            *PAGES,
+            *(one.route() for one in (OF_SEARCH if is_search else ENDPOINTS)),
+            *(() if is_search else OF_OPERATORS),
+            *(PAGES_OF_SEARCH if is_search else PAGES),
             Mount("/static", StaticFiles(directory=str(resources.files("kbjobs.web") / "static"))),
         ],
         exception_handlers={HTTPException: _refuse_http, Exception: _refuse_unexpected},
     )
     app.state.home = home
     app.state.hub = hub
-    app.state.read_only = access.read_only
-    return RequestGuard(app, access.token, access.port, access.hosts, access.read_only)
+    app.state.is_search = is_search
+    app.state.read_only = access.offer is ServerOffer.READ_ONLY
+    return RequestGuard(app, access.token, access.port, access.hosts, app.state.read_only)
 
 
 async def _serve_events(request: Request) -> Response:
@@ -99,3 +111,10 @@ async def _refuse_http(request: Request, error: Any) -> Response:
 
 async def _refuse_unexpected(request: Request, error: Exception) -> Response:
     return refuse(500, f"unexpected: {type(error).__name__}", "See the terminal in which kbjobs builder runs.")
+
+
+OF_OPERATORS = (
+    Route("/api/events", _serve_events),
+    Route("/openapi.json", _serve_openapi),
+    Route("/metrics", _serve_metrics),
+)

@@ -271,6 +271,7 @@ def _render(request: Request, name: str, view: View) -> Response:
             "home": str(home.path),
             "daemon": manager.get_daemon(),
             "read_only": request.app.state.read_only,
+            "is_search": request.app.state.is_search,
         }
         try:
             shown, status = view(request, manager), 200
@@ -296,7 +297,7 @@ def _send_early(pieces: Iterator[str]) -> Iterator[str]:
 
 
 async def _start(request: Request) -> Response:
-    return RedirectResponse("/jobs", 303)
+    return RedirectResponse("/search" if request.app.state.is_search else "/jobs", 303)
 
 
 async def _map(request: Request) -> Response:
@@ -311,9 +312,16 @@ async def _favicon(request: Request) -> Response:
     return Response(FAVICON, media_type="image/svg+xml")
 
 
-PAGES = (
+PAGES_OF_SEARCH = (
     Route("/", _start),
     Route("/favicon.ico", _favicon),
+    _page("/sources/{source}/documents", "documents", documents),
+    _page("/sources/{source}/documents/by-id", "document", document),
+    _page("/sources/{source}/documents/{number:int}", "document", document),
+    _page("/search", "search", search),
+)
+PAGES = (
+    *PAGES_OF_SEARCH,
     Route("/maps/{name}", _map),
     _page("/jobs", "jobs", jobs),
     _page("/jobs/{job:int}", "job", job),
@@ -321,9 +329,5 @@ PAGES = (
     _page("/builder", "builder", builder),
     _page("/sources", "sources", all_sources),
     _page("/sources/{source}", "source", source),
-    _page("/sources/{source}/documents", "documents", documents),
-    _page("/sources/{source}/documents/by-id", "document", document),
-    _page("/sources/{source}/documents/{number:int}", "document", document),
     _page("/sources/{source}/skipped", "skipped", skipped),
-    _page("/search", "search", search),
 )

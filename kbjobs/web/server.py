@@ -13,7 +13,7 @@ from uvicorn.protocols.http.h11_impl import H11Protocol
 
 from kbjobs.config.home import Home
 from kbjobs.errors import UnavailableError, UsageError
-from kbjobs.web.app import Access, make_app
+from kbjobs.web.app import Access, ServerOffer, make_app
 from kbjobs.web.events import EventHub
 from kbjobs.web.guard import LOOPBACK
 
@@ -77,7 +77,7 @@ def listen(host: str, port: int | None) -> socket.socket:
 def serve(
     home: Home,
     listening: socket.socket,
-    read_only: bool,
+    offer: ServerOffer,
     names: tuple[str, ...],
     on_start: Callable[[str], None],
 ) -> None:
@@ -86,7 +86,7 @@ def serve(
     Args:
         home: the home.
         listening: a socket from :func:`listen`.
-        read_only: whether to refuse every change.
+        offer: what to offer.
         names: host names that requests may use, in addition to the loopback's.
         on_start: called with the token.
     """
@@ -94,7 +94,7 @@ def serve(
     port = int(listening.getsockname()[1])
     token = secrets.token_urlsafe(24)
     hub = EventHub(home)
-    app = make_app(home, hub, Access(token, port, (*LOOPBACK, *names), read_only))
+    app = make_app(home, hub, Access(token, port, (*LOOPBACK, *names), offer))
     config = uvicorn.Config(
         app,
         http=LastingProtocol,

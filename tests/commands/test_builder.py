@@ -54,11 +54,12 @@ def test_a_signal_while_it_starts_is_not_lost(seconds: float) -> None:
 def test_json() -> None:
     process = start("--json", "--read-only")
     assert process.stdout is not None
-    lines = [process.stdout.readline() for _ in range(7)]
+    lines = [process.stdout.readline() for _ in range(8)]
     process.send_signal(signal.SIGTERM)
     process.communicate(timeout=30)
     found = json.loads("".join(lines))
-    assert set(found) == {"url", "token", "port", "home", "read_only"} and found["read_only"] is True
+    assert set(found) == {"url", "token", "port", "home", "read_only", "search_only"}
+    assert found["read_only"] is True and found["search_only"] is False
 
 
 def test_what_it_needs_is_named(kbjobs: Kbjobs, monkeypatch: pytest.MonkeyPatch) -> None:

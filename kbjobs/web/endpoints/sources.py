@@ -91,11 +91,14 @@ def search(asked: Call) -> Any:
     return {"hits": [asdict(hit) for hit in found], "notices": notices}
 
 
-ENDPOINTS = (
+OF_SEARCH = (
     Endpoint("GET", "/api/sources", "All sources", list_sources),
+    Endpoint("GET", "/api/search", "Search one source or all", search, SearchQuery, errors=(404, 409, 424)),
+)
+ENDPOINTS = (
+    *OF_SEARCH,
     Endpoint("GET", "/api/sources/{source}", "One source", show_source, errors=(404,)),
     Endpoint("GET", "/api/sources/{source}/indexes", "A source's indexes", show_indexes, errors=(404,)),
     Endpoint("POST", "/api/sources/{source}/tags", "Take over or reject suggested tags", review_tags, body=ReviewBody,
              errors=(404, 409)),
-    Endpoint("GET", "/api/search", "Search one source or all", search, SearchQuery, errors=(404, 409, 424)),
 )  # fmt: skip

@@ -262,3 +262,19 @@ def test_numbers_for_a_monitoring_system(home: Home, api: httpx.Client, wiki: st
     assert httpx.get(f"{str(api.base_url).rstrip('/')}/metrics").status_code in (401, 403)  # not without the token
     home.state_file.write_bytes(b"no database")
     assert api.get("/metrics").status_code == 503
+
+
+def test_documents_are_listed_and_shown(home: Home, api: httpx.Client, wiki: str) -> None:
+    with JobManager(home) as manager:
+        wait_ended(manager, manager.submit("metadata", wiki))
+    first = api.get("/api/sources/wiki/documents", params={"count": 2}).json()
+    rest = api.get("/api/sources/wiki/documents", params={"count": 2, "start": first["next"]}).json()
+    assert [one["number"] for answer in (first, rest) for one in answer["documents"]] == [1, 2, 3]
+    assert rest["next"] is None
+    assert api.get("/api/sources/wiki/documents", params={"language": "de"}).json()["documents"] == []
+    by_number = api.get("/api/sources/wiki/documents/2").json()
+    assert by_number == api.get(f"/api/sources/wiki/documents/{by_number['doc_id']}").json()
+    assert by_number["title"] == "Page 1" and "for the time number 1." in by_number["text"][-1]["text"]
+    assert api.get("/api/sources/wiki/documents/9").json()["detail"] == "source 'wiki' has no document '9'"
+    assert api.get("/api/sources/none/documents").status_code == 404
+    assert api.get("/api/sources/wiki/documents", params={"count": 0}).status_code == 422
