@@ -20,8 +20,12 @@ HTML_SUFFIXES = frozenset({".html", ".htm", ".xhtml"})
 TEXT_SUFFIXES = frozenset({".txt"})
 MARKDOWN_SUFFIXES = frozenset({".md"})
 PDF_SUFFIXES = frozenset({".pdf"})
+BOOK_SUFFIXES = frozenset({".epub"})
+OTHER_SUFFIXES = BOOK_SUFFIXES
+"""The types that :mod:`kbjobs.content.other_formats` reads."""
+
 ARCHIVE_SUFFIXES = frozenset({".zim", ".zimaa"})
-SUFFIXES = HTML_SUFFIXES | TEXT_SUFFIXES | MARKDOWN_SUFFIXES | PDF_SUFFIXES | ARCHIVE_SUFFIXES
+SUFFIXES = HTML_SUFFIXES | TEXT_SUFFIXES | MARKDOWN_SUFFIXES | PDF_SUFFIXES | OTHER_SUFFIXES | ARCHIVE_SUFFIXES
 READABLE = "web page (.html, .htm, .xhtml), text (.txt, .md), PDF or ZIM file"
 """What a source's folder may hold, for messages."""
 
