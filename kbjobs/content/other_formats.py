@@ -1,16 +1,19 @@
-"""Choose the reader of an e-book by its content."""
+"""Choose the reader of an e-book or office document by its content."""
 
 from __future__ import annotations
 
 from kbjobs.content.document import Extract
+from kbjobs.content.docx_reading import extract_docx, find_main_part
 from kbjobs.content.epub_reading import CONTAINER, extract_epub
 from kbjobs.content.zipped_files import ZIP_MARK, ZippedFiles
 
-_ZIPPED = {".epub": "an EPUB"}
+_ZIPPED = {".epub": "an EPUB", ".docx": "a Word document"}
+_OLD_OFFICE = b"\xd0\xcf\x11\xe0"  # a compound file, which an encrypted DOCX is too (MS-OFFCRYPTO, 2.1.4)
+_ENCRYPTED = "EncryptedPackage".encode("utf-16-le")
 
 
 def extract_other(page: bytes, suffix: str) -> Extract | None:
-    """Extract an e-book; returns None if the file is none.
+    """Extract an e-book or office document; returns None if the file is none.
 
     Args:
         page: the file's bytes.
@@ -19,9 +22,22 @@ def extract_other(page: bytes, suffix: str) -> Extract | None:
     Raises:
         ValueError: it cannot be read; the message is the reason for people.
     """
+    extract = _extract(page, suffix)
+    if extract is not None and not extract.blocks:
+        raise ValueError("no text: it has no words")
+    return extract
+
+
+def _extract(page: bytes, suffix: str) -> Extract | None:
     if page.startswith(ZIP_MARK):
         return _extract_zipped(page, suffix)
     if suffix in _ZIPPED:
+        if page.startswith(_OLD_OFFICE):
+            raise ValueError(
+                "it is encrypted and needs a password"
+                if _ENCRYPTED in page
+                else "it has the form of an old Office file"
+            )
         raise ValueError(f"it is damaged: it does not have the form of {_ZIPPED[suffix]}")
     return None
 
@@ -35,6 +51,8 @@ def _extract_zipped(page: bytes, suffix: str) -> Extract | None:
         return None  # whatever it is, the file's name promises no zip file
     if CONTAINER in files:
         return extract_epub(files)
+    if find_main_part(files) is not None:
+        return extract_docx(files)
     if suffix in _ZIPPED:
         raise ValueError(f"it is damaged: it does not have the form of {_ZIPPED[suffix]}")
     return None

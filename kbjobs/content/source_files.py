@@ -21,7 +21,8 @@ TEXT_SUFFIXES = frozenset({".txt"})
 MARKDOWN_SUFFIXES = frozenset({".md"})
 PDF_SUFFIXES = frozenset({".pdf"})
 BOOK_SUFFIXES = frozenset({".epub"})
-OTHER_SUFFIXES = BOOK_SUFFIXES
+OFFICE_SUFFIXES = frozenset({".docx"})
+OTHER_SUFFIXES = BOOK_SUFFIXES | OFFICE_SUFFIXES
 """The types that :mod:`kbjobs.content.other_formats` reads."""
 
 ARCHIVE_SUFFIXES = frozenset({".zim", ".zimaa"})

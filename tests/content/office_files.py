@@ -63,3 +63,66 @@ def epub_files(
 def make_epub(chapters: Mapping[str, str], toc: str = "", ncx: str = "") -> bytes:
     """An EPUB, see `epub_files`."""
     return zip_files(epub_files(chapters, toc, ncx))
+
+
+_WORD = 'xmlns:w="http://schemas.openxmlformats.org/wordprocessingml/2006/main"'
+_RELATION = "http://schemas.openxmlformats.org/officeDocument/2006/relationships"
+STYLES = """<w:style w:styleId="Titel"><w:name w:val="Title"/></w:style>
+<w:style w:styleId="U1"><w:name w:val="heading 1"/></w:style>
+<w:style w:styleId="U2"><w:name w:val="Heading 2"/><w:basedOn w:val="U1"/></w:style>
+<w:style w:styleId="Own"><w:name w:val="My own"/><w:basedOn w:val="U2"/></w:style>
+<w:style w:styleId="Plain"><w:name w:val="Plain"/><w:basedOn w:val="U2"/>
+<w:pPr><w:outlineLvl w:val="9"/></w:pPr></w:style>
+<w:style w:styleId="Toc1"><w:name w:val="toc 1"/></w:style>
+<w:style w:styleId="A"><w:name w:val="a"/><w:basedOn w:val="B"/></w:style>
+<w:style w:styleId="B"><w:name w:val="b"/><w:basedOn w:val="A"/></w:style>"""
+CORE = """<dc:title>The winter house</dc:title><dc:creator>Ada Keeper; Ben Oar</dc:creator>
+<dc:language>de-CH</dc:language>
+<cp:keywords>wool, bread; fire</cp:keywords><dc:description>How to live.</dc:description>
+<dcterms:created>2019-11-03T10:00:00Z</dcterms:created><dcterms:modified>2020-01-05T10:00:00Z</dcterms:modified>"""
+
+
+def docx_files(body: str, footnotes: str = "", core: str = CORE) -> dict[str, str | bytes]:
+    """The files of a DOCX whose body is this XML."""
+
+    def relations(*found: tuple[str, str, str]) -> str:
+        lines = [
+            f'<Relationship Id="r{number}" Type="{_RELATION}/{kind}" Target="{target}"{mode}/>'
+            for number, (kind, target, mode) in enumerate(found)
+        ]
+        return (
+            '<Relationships xmlns="http://schemas.openxmlformats.org/package/2006/relationships">'
+            f"{''.join(lines)}</Relationships>"
+        )
+
+    return {
+        "[Content_Types].xml": "<Types/>",
+        "_rels/.rels": relations(
+            ("officeDocument", "word/document.xml", ""), ("metadata/core-properties", "docProps/core.xml", "")
+        ),
+        "word/_rels/document.xml.rels": relations(
+            ("styles", "styles.xml", ""),
+            ("footnotes", "/word/footnotes.xml", ""),
+            ("hyperlink", "https://example.org/stove", ' TargetMode="External"'),
+            ("attachedTemplate", "file:///etc/passwd", ' TargetMode="External"'),
+        ),
+        "word/document.xml": f'<?xml version="1.0"?><w:document {_WORD}><w:body>{body}</w:body></w:document>',
+        "word/styles.xml": f"<w:styles {_WORD}>{STYLES}</w:styles>",
+        "word/footnotes.xml": f"<w:footnotes {_WORD}>{footnotes}</w:footnotes>",
+        "docProps/core.xml": (
+            '<cp:coreProperties xmlns:cp="http://schemas.openxmlformats.org/package/2006/metadata/core-properties" '
+            'xmlns:dc="http://purl.org/dc/elements/1.1/" xmlns:dcterms="http://purl.org/dc/terms/">'
+            f"{core}</cp:coreProperties>"
+        ),
+    }
+
+
+def make_docx(body: str, footnotes: str = "", core: str = CORE) -> bytes:
+    """A DOCX, see `docx_files`."""
+    return zip_files(docx_files(body, footnotes, core))
+
+
+def word_paragraph(text: str, style: str = "", more: str = "") -> str:
+    """A paragraph of a DOCX; ``more`` are further runs."""
+    named = f'<w:pPr><w:pStyle w:val="{style}"/></w:pPr>' if style else ""
+    return f'<w:p>{named}<w:r><w:t xml:space="preserve">{text}</w:t></w:r>{more}</w:p>'
