@@ -5,9 +5,10 @@ from __future__ import annotations
 from kbjobs.content.document import Extract
 from kbjobs.content.docx_reading import extract_docx, find_main_part
 from kbjobs.content.epub_reading import CONTAINER, extract_epub
+from kbjobs.content.odt_reading import extract_odt, is_odt
 from kbjobs.content.zipped_files import ZIP_MARK, ZippedFiles
 
-_ZIPPED = {".epub": "an EPUB", ".docx": "a Word document"}
+_ZIPPED = {".epub": "an EPUB", ".docx": "a Word document", ".odt": "an OpenDocument text"}
 _OLD_OFFICE = b"\xd0\xcf\x11\xe0"  # a compound file, which an encrypted DOCX is too (MS-OFFCRYPTO, 2.1.4)
 _ENCRYPTED = "EncryptedPackage".encode("utf-16-le")
 
@@ -53,6 +54,8 @@ def _extract_zipped(page: bytes, suffix: str) -> Extract | None:
         return extract_epub(files)
     if find_main_part(files) is not None:
         return extract_docx(files)
+    if is_odt(files):
+        return extract_odt(files)
     if suffix in _ZIPPED:
         raise ValueError(f"it is damaged: it does not have the form of {_ZIPPED[suffix]}")
     return None

@@ -21,7 +21,7 @@ TEXT_SUFFIXES = frozenset({".txt"})
 MARKDOWN_SUFFIXES = frozenset({".md"})
 PDF_SUFFIXES = frozenset({".pdf"})
 BOOK_SUFFIXES = frozenset({".epub"})
-OFFICE_SUFFIXES = frozenset({".docx"})
+OFFICE_SUFFIXES = frozenset({".docx", ".odt"})
 OTHER_SUFFIXES = BOOK_SUFFIXES | OFFICE_SUFFIXES
 """The types that :mod:`kbjobs.content.other_formats` reads."""
 

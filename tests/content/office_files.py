@@ -126,3 +126,35 @@ def word_paragraph(text: str, style: str = "", more: str = "") -> str:
     """A paragraph of a DOCX; ``more`` are further runs."""
     named = f'<w:pPr><w:pStyle w:val="{style}"/></w:pPr>' if style else ""
     return f'<w:p>{named}<w:r><w:t xml:space="preserve">{text}</w:t></w:r>{more}</w:p>'
+
+
+_ODF = " ".join(
+    f'xmlns:{name}="urn:oasis:names:tc:opendocument:xmlns:{name}:1.0"'
+    for name in ("office", "text", "table", "style", "meta", "drawing", "manifest")
+)
+META = """<dc:title>The winter house</dc:title><meta:initial-creator>Ada Keeper</meta:initial-creator>
+<dc:creator>Ben Oar</dc:creator><dc:language>de-CH</dc:language><meta:keyword>wool</meta:keyword>
+<meta:creation-date>2019-11-03T10:00:00</meta:creation-date><dc:date>2020-01-05T10:00:00</dc:date>
+<dc:description>How to live.</dc:description>"""
+_STYLES = """<style:style style:name="P1" style:parent-style-name="Title"/>
+<style:style style:name="P2" style:parent-style-name="Standard"/>"""
+
+
+def odt_files(body: str, meta: str = META) -> dict[str, str | bytes]:
+    """The files of an ODT whose text is this XML."""
+    namespaces = f'{_ODF} xmlns:dc="http://purl.org/dc/elements/1.1/" xmlns:xlink="http://www.w3.org/1999/xlink"'
+    return {
+        "mimetype": "application/vnd.oasis.opendocument.text",
+        "META-INF/manifest.xml": f"<manifest:manifest {namespaces}/>",
+        "content.xml": (
+            f'<?xml version="1.0"?><office:document-content {namespaces}><office:automatic-styles>{_STYLES}'
+            f"</office:automatic-styles><office:body><office:text>{body}</office:text></office:body>"
+            "</office:document-content>"
+        ),
+        "meta.xml": f"<office:document-meta {namespaces}><office:meta>{meta}</office:meta></office:document-meta>",
+    }
+
+
+def make_odt(body: str, meta: str = META) -> bytes:
+    """An ODT, see `odt_files`."""
+    return zip_files(odt_files(body, meta))
