@@ -21,7 +21,14 @@ from kbjobs.content.document import (
     measure_content,
 )
 from kbjobs.content.encoding import decode_page
-from kbjobs.content.source_files import HTML_SUFFIXES, MARKDOWN_SUFFIXES, OTHER_SUFFIXES, PDF_SUFFIXES, FoundFile
+from kbjobs.content.source_files import (
+    HTML_SUFFIXES,
+    MARKDOWN_SUFFIXES,
+    OTHER_SUFFIXES,
+    PDF_SUFFIXES,
+    TABLE_SUFFIXES,
+    FoundFile,
+)
 from kbjobs.content.text import extract_markdown, extract_text
 from kbjobs.content.titles import NO_SITE, SiteTitles
 
@@ -42,7 +49,7 @@ URL_LIMIT = 2_000
 
 _PDF_MARK = b"%PDF-"
 _OTHER_MARKS = (b"PK\x03\x04", b"{\\rtf")  # zip files, which e-books and office documents are, and RTF
-_WITH_PICTURES = PDF_SUFFIXES | OTHER_SUFFIXES
+_WITH_PICTURES = (PDF_SUFFIXES | OTHER_SUFFIXES) - TABLE_SUFFIXES
 _HTML_BEGIN = re.compile(r"\s*(?:<\?xml[^>]{0,200}>\s*)?<(?:!doctype\s+html|html)[\s>]", re.IGNORECASE)
 _READ_SIZE = 2**20
 _LANGUAGE = re.compile(r"[a-z]{2,3}(?:-[a-z0-9]{1,8}){0,4}\Z")

@@ -1,11 +1,14 @@
-"""Choose the reader of an e-book or office document by its content."""
+"""Choose the reader of an e-book, office document or table, by its content if that tells."""
 
 from __future__ import annotations
 
+from kbjobs.content.csv_reading import extract_csv
 from kbjobs.content.document import Extract
 from kbjobs.content.docx_reading import extract_docx, find_main_part
+from kbjobs.content.encoding import decode_page
 from kbjobs.content.epub_reading import CONTAINER, extract_epub
 from kbjobs.content.odt_reading import extract_odt, is_odt
+from kbjobs.content.source_files import TABLE_SUFFIXES
 from kbjobs.content.zipped_files import ZIP_MARK, ZippedFiles
 
 _ZIPPED = {".epub": "an EPUB", ".docx": "a Word document", ".odt": "an OpenDocument text"}
@@ -14,7 +17,7 @@ _ENCRYPTED = "EncryptedPackage".encode("utf-16-le")
 
 
 def extract_other(page: bytes, suffix: str) -> Extract | None:
-    """Extract an e-book or office document; returns None if the file is none.
+    """Extract an e-book, office document or table; returns None if the file is none.
 
     Args:
         page: the file's bytes.
@@ -32,6 +35,8 @@ def extract_other(page: bytes, suffix: str) -> Extract | None:
 def _extract(page: bytes, suffix: str) -> Extract | None:
     if page.startswith(ZIP_MARK):
         return _extract_zipped(page, suffix)
+    if suffix in TABLE_SUFFIXES:
+        return extract_csv(decode_page(page))
     if suffix in _ZIPPED:
         if page.startswith(_OLD_OFFICE):
             raise ValueError(

@@ -22,7 +22,8 @@ MARKDOWN_SUFFIXES = frozenset({".md"})
 PDF_SUFFIXES = frozenset({".pdf"})
 BOOK_SUFFIXES = frozenset({".epub"})
 OFFICE_SUFFIXES = frozenset({".docx", ".odt"})
-OTHER_SUFFIXES = BOOK_SUFFIXES | OFFICE_SUFFIXES
+TABLE_SUFFIXES = frozenset({".csv", ".tsv"})
+OTHER_SUFFIXES = BOOK_SUFFIXES | OFFICE_SUFFIXES | TABLE_SUFFIXES
 """The types that :mod:`kbjobs.content.other_formats` reads."""
 
 ARCHIVE_SUFFIXES = frozenset({".zim", ".zimaa"})
