@@ -1,4 +1,4 @@
-"""Choose the reader of an e-book, office document or table, by its content if that tells."""
+"""Choose the reader of an e-book, office document, table or e-mail, by its content if that tells."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from kbjobs.content.document import Extract
 from kbjobs.content.docx_reading import extract_docx, find_main_part
 from kbjobs.content.encoding import decode_page
 from kbjobs.content.epub_reading import CONTAINER, extract_epub
+from kbjobs.content.mail_reading import extract_mailbox, extract_message, is_mailbox
 from kbjobs.content.odt_reading import extract_odt, is_odt
 from kbjobs.content.source_files import TABLE_SUFFIXES
 from kbjobs.content.zipped_files import ZIP_MARK, ZippedFiles
@@ -17,7 +18,7 @@ _ENCRYPTED = "EncryptedPackage".encode("utf-16-le")
 
 
 def extract_other(page: bytes, suffix: str) -> Extract | None:
-    """Extract an e-book, office document or table; returns None if the file is none.
+    """Extract an e-book, office document, table or e-mail; returns None if the file is none.
 
     Args:
         page: the file's bytes.
@@ -37,6 +38,10 @@ def _extract(page: bytes, suffix: str) -> Extract | None:
         return _extract_zipped(page, suffix)
     if suffix in TABLE_SUFFIXES:
         return extract_csv(decode_page(page))
+    if suffix == ".eml":
+        return extract_message(page)
+    if suffix == ".mbox" or (not suffix and is_mailbox(page)):  # mail programs name mailboxes "Inbox"
+        return extract_mailbox(page)
     if suffix in _ZIPPED:
         if page.startswith(_OLD_OFFICE):
             raise ValueError(

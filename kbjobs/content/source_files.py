@@ -23,7 +23,8 @@ PDF_SUFFIXES = frozenset({".pdf"})
 BOOK_SUFFIXES = frozenset({".epub"})
 OFFICE_SUFFIXES = frozenset({".docx", ".odt"})
 TABLE_SUFFIXES = frozenset({".csv", ".tsv"})
-OTHER_SUFFIXES = BOOK_SUFFIXES | OFFICE_SUFFIXES | TABLE_SUFFIXES
+MAIL_SUFFIXES = frozenset({".eml", ".mbox"})
+OTHER_SUFFIXES = BOOK_SUFFIXES | OFFICE_SUFFIXES | TABLE_SUFFIXES | MAIL_SUFFIXES
 """The types that :mod:`kbjobs.content.other_formats` reads."""
 
 ARCHIVE_SUFFIXES = frozenset({".zim", ".zimaa"})
