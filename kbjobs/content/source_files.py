@@ -29,7 +29,10 @@ OTHER_SUFFIXES = BOOK_SUFFIXES | OFFICE_SUFFIXES | TABLE_SUFFIXES | MAIL_SUFFIXE
 
 ARCHIVE_SUFFIXES = frozenset({".zim", ".zimaa"})
 SUFFIXES = HTML_SUFFIXES | TEXT_SUFFIXES | MARKDOWN_SUFFIXES | PDF_SUFFIXES | OTHER_SUFFIXES | ARCHIVE_SUFFIXES
-READABLE = "web page (.html, .htm, .xhtml), text (.txt, .md), PDF or ZIM file"
+READABLE = (
+    "web page (.html, .htm, .xhtml), text (.txt, .md, .rtf, .docx, .odt), e-book (.epub), table (.csv, .tsv), "
+    "e-mail (.eml, .mbox), PDF or ZIM file"
+)
 """What a source's folder may hold, for messages."""
 
 ARCHIVE_MAGIC = b"ZIM\x04"

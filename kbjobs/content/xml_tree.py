@@ -5,11 +5,19 @@ from __future__ import annotations
 from xml.etree.ElementTree import Element, TreeBuilder
 from xml.parsers import expat
 
-ELEMENT_LIMIT = 3_000_000
+ELEMENT_LIMIT = 2_000_000
 """The most elements of a file: each takes some hundred bytes of memory."""
+
+NAME_LIMIT = 10_000
+"""The most different names of elements and attributes of a file; the formats that are read have some hundred."""
+
+TAG_LIMIT = 2 * 2**20
+"""Longest tag or comment, in bytes. A parser collects all attributes of a tag before it shows the first."""
 
 DEPTH_LIMIT = 200
 """The deepest nesting of elements, so that a reader may call itself for each level."""
+
+_STEP = 2**20
 
 
 class DamagedXml(ValueError):
@@ -20,6 +28,8 @@ class _LocalNames(dict[str, str]):
     """Names without their namespaces; the formats that are read do not use one name for two things."""
 
     def __missing__(self, name: str) -> str:
+        if len(self) >= NAME_LIMIT:
+            raise ValueError(f"it is not trustworthy: its XML has more than {NAME_LIMIT:,} different names")
         local = self[name] = name.rpartition(" ")[2]
         return local
 
@@ -36,7 +46,7 @@ def parse_xml(data: bytes, name: str) -> Element:
 
     Raises:
         DamagedXml: it is not well-formed.
-        ValueError: it declares entities, is nested too deep or too large.
+        ValueError: it declares entities, is nested too deep, or is too large in any way.
     """
     parser = expat.ParserCreate(namespace_separator=" ")
     parser.buffer_text = True
@@ -67,7 +77,11 @@ def parse_xml(data: bytes, name: str) -> Element:
     parser.CharacterDataHandler = builder.data
     parser.EntityDeclHandler = refuse
     try:
-        parser.Parse(data, True)
+        for fed in range(0, len(data), _STEP):
+            parser.Parse(data[fed : fed + _STEP], False)
+            if fed + _STEP - parser.CurrentByteIndex > TAG_LIMIT + _STEP:
+                raise ValueError(f"it is not trustworthy: its XML has a tag of more than {TAG_LIMIT:,} bytes")
+        parser.Parse(b"", True)
     except expat.ExpatError as error:
         raise DamagedXml(f"it is damaged: {name[:100]} is not well-formed XML") from error
     return builder.close()

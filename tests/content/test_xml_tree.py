@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from kbjobs.content import xml_tree
-from kbjobs.content.xml_tree import DEPTH_LIMIT, DamagedXml, child_of, parse_xml, text_of, texts_of
+from kbjobs.content.xml_tree import DEPTH_LIMIT, NAME_LIMIT, DamagedXml, child_of, parse_xml, text_of, texts_of
 
 
 def test_names_have_no_namespace() -> None:
@@ -64,3 +64,24 @@ def test_the_number_of_elements_is_limited(monkeypatch: pytest.MonkeyPatch) -> N
     assert len(parse_xml(b"<a>" + b"<b/>" * 999 + b"</a>", "f")) == 999
     with pytest.raises(ValueError, match="more than 1,000 elements"):
         parse_xml(b"<a>" + b"<b/>" * 1000 + b"</a>", "f")
+
+
+@pytest.mark.parametrize(
+    ("data", "reason"),
+    [
+        ("<a " + " ".join(f'b{number}="c"' for number in range(800_000)) + "/>", "a tag of more than 2,097,152 bytes"),
+        ("<a><!--" + "x" * 8_000_000 + "--></a>", "a tag of more than 2,097,152 bytes"),
+        ("<a>" + "".join(f"<b{number}/>" for number in range(NAME_LIMIT + 1)) + "</a>", "10,000 different names"),
+        ("<a " + " ".join(f'b{number}="c"' for number in range(NAME_LIMIT + 1)) + "/>", "10,000 different names"),
+    ],
+    ids=["long tag", "long comment", "elements", "attributes"],
+)
+def test_tags_and_names_are_limited_quickly(data: str, reason: str) -> None:
+    started = time.process_time()
+    with pytest.raises(ValueError, match=reason):
+        parse_xml(data.encode(), "f")
+    assert time.process_time() - started < 3
+
+
+def test_long_text_is_no_long_tag() -> None:
+    assert len(parse_xml(b"<a>" + b"x" * 8_000_000 + b"</a>", "f").text or "") == 8_000_000
