@@ -15,6 +15,7 @@ from pathlib import Path
 import pypdfium2
 import pypdfium2.raw as pdfium
 
+from kbjobs.content.block_list import TEXT_LIMIT
 from kbjobs.content.dates import read_date
 from kbjobs.content.document import (
     DESCRIPTION_LIMIT,
@@ -32,9 +33,6 @@ from kbjobs.content.titles import is_given_title
 
 PAGE_LIMIT = 20_000
 """The most pages of a document that is read."""
-
-TEXT_LIMIT = 30_000_000
-"""The most characters of a document that is read: ten thousand full pages."""
 
 PAGE_TEXT_LIMIT = 1_000_000
 """The most characters of a page that is read. A full page has about 4,000."""
