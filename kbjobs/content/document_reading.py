@@ -21,15 +21,22 @@ from kbjobs.content.document import (
     measure_content,
 )
 from kbjobs.content.encoding import decode_page
-from kbjobs.content.source_files import HTML_SUFFIXES, MARKDOWN_SUFFIXES, PDF_SUFFIXES, FoundFile
+from kbjobs.content.source_files import (
+    HTML_SUFFIXES,
+    MARKDOWN_SUFFIXES,
+    OTHER_SUFFIXES,
+    PDF_SUFFIXES,
+    TABLE_SUFFIXES,
+    FoundFile,
+)
 from kbjobs.content.text import extract_markdown, extract_text
 from kbjobs.content.titles import NO_SITE, SiteTitles
 
 SIZE_LIMIT = 32 * 2**20
 """Largest file that is read, in bytes. A larger page is a data dump, and takes gigabytes when parsed."""
 
-PDF_SIZE_LIMIT = 256 * 2**20
-"""Largest PDF that is read, in bytes: most of it is pictures."""
+PICTURES_SIZE_LIMIT = 256 * 2**20
+"""Largest file that is read if its format holds pictures or attachments, such as a PDF, in bytes."""
 
 DOCUMENT_SECONDS = 30.0
 """Processor time that reading a document may take, plus a second per MB of it."""
@@ -41,6 +48,8 @@ URL_LIMIT = 2_000
 """Longest URL kept, in characters."""
 
 _PDF_MARK = b"%PDF-"
+_OTHER_MARKS = (b"PK\x03\x04", b"{\\rtf")  # zip files, which e-books and office documents are, and RTF
+_WITH_PICTURES = (PDF_SUFFIXES | OTHER_SUFFIXES) - TABLE_SUFFIXES
 _HTML_BEGIN = re.compile(r"\s*(?:<\?xml[^>]{0,200}>\s*)?<(?:!doctype\s+html|html)[\s>]", re.IGNORECASE)
 _READ_SIZE = 2**20
 _LANGUAGE = re.compile(r"[a-z]{2,3}(?:-[a-z0-9]{1,8}){0,4}\Z")
@@ -238,7 +247,7 @@ def read_bytes(found: FoundFile) -> bytes:
 
     Raises UnreadableDocument.
     """
-    limit = PDF_SIZE_LIMIT if found.path.suffix.lower() in PDF_SUFFIXES else SIZE_LIMIT
+    limit = PICTURES_SIZE_LIMIT if found.path.suffix.lower() in _WITH_PICTURES else SIZE_LIMIT
     if found.size > limit:
         raise UnreadableDocument(found.key, _too_large(found.size, limit))
     flags = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC | os.O_NOCTTY
@@ -281,6 +290,11 @@ def _extract(page: bytes, suffix: str, keeps_comments: bool) -> Extract:
         from kbjobs.content.pdf_reading import extract_pdf
 
         return extract_pdf(page)
+    if suffix in OTHER_SUFFIXES or page.startswith(_OTHER_MARKS) or not suffix:
+        from kbjobs.content.other_formats import extract_other
+
+        if (extract := extract_other(page, suffix)) is not None:
+            return extract
     text = decode_page(page)
     if suffix in HTML_SUFFIXES or _HTML_BEGIN.match(text):
         from kbjobs.content.html import extract_html

@@ -101,11 +101,37 @@ def read_html(page: bytes, *, is_xml: bool = False) -> HtmlReading:
     if not is_manual and tree.body is not None:
         hear_text(claims, tree.body, page, title, canonical)
     blocks = found.blocks
-    if any("\xad" in block.text for block in blocks):  # soft hyphens would split words for the search
-        blocks[:] = [block._replace(text=block.text.replace("\xad", "")) for block in blocks]
+    _drop_soft_hyphens(blocks)
     facts = PageFacts(title, claims.article_body, claims.about.kind in _ARTICLES, records and is_thread(page))
     extract = Extract(title, language, canonical, blocks, found.references, claims.conclude())
     return HtmlReading(extract, found.outline, facts)
+
+
+def read_whole_page(page: bytes, *, is_xml: bool = False) -> Extract:
+    """Read a page that is text from end to end, a chapter or a letter: no part of it is taken for furniture.
+
+    Args:
+        page: the page as UTF-8.
+        is_xml: whether ``<div/>`` closes itself.
+
+    Raises:
+        TooDeeplyNested: the page is made to keep the parser busy.
+    """
+    page = prepare_page(page)
+    if is_xml:
+        page = _SELF_CLOSED.sub(rb"<\1\2></\1>", page)
+    page = _LAYOUT_TAG.sub(rb"<\1div", page)
+    tree = LexborHTMLParser(page)
+    title, language, canonical = _read_head(tree)
+    found = _extract_body(tree, page, Doubt.NAMES, is_whole=True)
+    _drop_soft_hyphens(found.blocks)
+    return Extract(title, language, canonical, found.blocks, found.references)
+
+
+def _drop_soft_hyphens(blocks: list[Block]) -> None:
+    """Remove soft hyphens, which would split words for the search."""
+    if any("\xad" in block.text for block in blocks):
+        blocks[:] = [block._replace(text=block.text.replace("\xad", "")) for block in blocks]
 
 
 @dataclass(frozen=True, slots=True)
@@ -174,7 +200,9 @@ def _read_head(tree: LexborHTMLParser) -> tuple[str, str, str]:
     return title, language, canonical
 
 
-def _extract_body(tree: LexborHTMLParser, page: bytes, doubt: Doubt, *, records: bool = False) -> _Found:
+def _extract_body(
+    tree: LexborHTMLParser, page: bytes, doubt: Doubt, *, records: bool = False, is_whole: bool = False
+) -> _Found:
     body = tree.body
     if body is None:
         return _Found([], [])
@@ -188,7 +216,7 @@ def _extract_body(tree: LexborHTMLParser, page: bytes, doubt: Doubt, *, records:
         node.decompose()
     for node in survey.breaks:
         node.insert_before("\n")
-    root = find_main(body, survey.candidates)
+    root = body if is_whole else find_main(body, survey.candidates)
     is_body = root.mem_id == body.mem_id
     if is_body and not doubt:
         drop_link_lists(body)

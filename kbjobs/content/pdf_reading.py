@@ -15,6 +15,7 @@ from pathlib import Path
 import pypdfium2
 import pypdfium2.raw as pdfium
 
+from kbjobs.content.block_list import TEXT_LIMIT
 from kbjobs.content.dates import read_date
 from kbjobs.content.document import (
     DESCRIPTION_LIMIT,
@@ -28,12 +29,10 @@ from kbjobs.content.document import (
     clean_title,
 )
 from kbjobs.content.pdf_layout import OutlineEntry, PageLine, arrange
+from kbjobs.content.titles import is_given_title
 
 PAGE_LIMIT = 20_000
 """The most pages of a document that is read."""
-
-TEXT_LIMIT = 30_000_000
-"""The most characters of a document that is read: ten thousand full pages."""
 
 PAGE_TEXT_LIMIT = 1_000_000
 """The most characters of a page that is read. A full page has about 4,000."""
@@ -55,17 +54,6 @@ _NOT_UNPACKED = (b"/Image", b"/EmbeddedFile")
 _AFTER_ACCENT = re.compile("\\w[\u0300-\u036f]+ (?=\\w)")
 _FALSE_SPACE = "\ufdd0"  # no character
 _SPACE_WIDTH = 0.12  # of the font size; a narrow space has about 0.2
-
-# Titles that programs write when nobody gave one.
-_NO_TITLE = re.compile(
-    r"microsoft (?:office )?(?:word|excel|powerpoint|publisher|visio)\b.*"
-    r"|(?:untitled|unnamed|unknown|anonymous|unspecified|no title|title|none|null|document|presentation|slide|book"
-    r"|powerpoint[- ]pr[äeé]sentation|dokument|pr[äé]sentation|sans titre|sin t[íi]tulo|unbenannt)[ \-_]*\d*"
-    r"|(?:file:|[a-z]:\\|\\\\|/|~/).*"
-    r"|.*\.(?:docx?|dotx?|pdf|tex|dvi|e?ps|ai|cdr|indd|qxd|qxp|pptx?|xlsx?|od[tps]|rtf|txt|md|html?|xml|pub|pmd|p65|fm"
-    r"|wpd|wps|pages|key|tmp|jpe?g|png|tiff?|dwg)",
-    re.IGNORECASE,
-)
 
 
 def extract_pdf(data: bytes | Path) -> Extract:
@@ -277,8 +265,7 @@ def _height_of(place: object) -> float | None:
 
 def _read_title(document: pypdfium2.PdfDocument) -> str:
     title = clean_title(_read_entry(document, b"Title", TITLE_LIMIT))
-    letters = sum(letter.isalpha() for letter in title)
-    return "" if letters < 2 or _NO_TITLE.fullmatch(title) else title
+    return title if is_given_title(title) else ""
 
 
 def _read_about(document: pypdfium2.PdfDocument) -> About:

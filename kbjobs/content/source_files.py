@@ -20,9 +20,19 @@ HTML_SUFFIXES = frozenset({".html", ".htm", ".xhtml"})
 TEXT_SUFFIXES = frozenset({".txt"})
 MARKDOWN_SUFFIXES = frozenset({".md"})
 PDF_SUFFIXES = frozenset({".pdf"})
+BOOK_SUFFIXES = frozenset({".epub"})
+OFFICE_SUFFIXES = frozenset({".docx", ".odt", ".rtf"})
+TABLE_SUFFIXES = frozenset({".csv", ".tsv"})
+MAIL_SUFFIXES = frozenset({".eml", ".mbox"})
+OTHER_SUFFIXES = BOOK_SUFFIXES | OFFICE_SUFFIXES | TABLE_SUFFIXES | MAIL_SUFFIXES
+"""The types that :mod:`kbjobs.content.other_formats` reads."""
+
 ARCHIVE_SUFFIXES = frozenset({".zim", ".zimaa"})
-SUFFIXES = HTML_SUFFIXES | TEXT_SUFFIXES | MARKDOWN_SUFFIXES | PDF_SUFFIXES | ARCHIVE_SUFFIXES
-READABLE = "web page (.html, .htm, .xhtml), text (.txt, .md), PDF or ZIM file"
+SUFFIXES = HTML_SUFFIXES | TEXT_SUFFIXES | MARKDOWN_SUFFIXES | PDF_SUFFIXES | OTHER_SUFFIXES | ARCHIVE_SUFFIXES
+READABLE = (
+    "web page (.html, .htm, .xhtml), text (.txt, .md, .rtf, .docx, .odt), e-book (.epub), table (.csv, .tsv), "
+    "e-mail (.eml, .mbox), PDF or ZIM file"
+)
 """What a source's folder may hold, for messages."""
 
 ARCHIVE_MAGIC = b"ZIM\x04"

@@ -22,6 +22,17 @@ HEAD_LIMIT = 65_536
 
 _BETWEEN = re.compile(r"\s+(?:[-|–—·•»›/]|::)\s+|\s*[|»]\s*")
 _AFTER_SITE = re.compile(rf"{_BETWEEN.pattern}|:\s+")
+# Titles that programs write when nobody gave one.
+_NO_TITLE = re.compile(
+    r"microsoft (?:office )?(?:word|excel|powerpoint|publisher|visio)\b.*"
+    r"|(?:untitled|unnamed|unknown|anonymous|unspecified|no title|title|none|null|document|presentation|slide|book"
+    r"|powerpoint[- ]pr[äeé]sentation|dokument|pr[äé]sentation|sans titre|sin t[íi]tulo|unbenannt)[ \-_]*\d*"
+    r"|(?:file:|[a-z]:\\|\\\\|/|~/).*"
+    r"|.*\.(?:docx?|dotx?|pdf|tex|dvi|e?ps|ai|cdr|indd|qxd|qxp|pptx?|xlsx?|od[tps]|rtf|txt|md|html?|xml|pub|pmd|p65|fm"
+    r"|wpd|wps|pages|key|tmp|jpe?g|png|tiff?|dwg)",
+    re.IGNORECASE,
+)
+
 _TITLE = re.compile(r"<title[^>]{0,200}>([^<]{0,2000})", re.IGNORECASE)
 
 
@@ -70,6 +81,11 @@ def find_repeated(titles: Iterable[str]) -> SiteTitles:
         return tuple(repeated for repeated, others in rests.items() if len(others - {""}) >= enough)
 
     return SiteTitles(choose(prefixes), choose(suffixes)).joined(NO_SITE)
+
+
+def is_given_title(title: str) -> bool:
+    """Whether the title in a file's metadata may be a person's choice, and not a file name or a program's default."""
+    return sum(letter.isalpha() for letter in title) >= 2 and not _NO_TITLE.fullmatch(title)
 
 
 def read_title(page: bytes) -> str:

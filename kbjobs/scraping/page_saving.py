@@ -27,13 +27,16 @@ DEPTH_LIMIT = 20
 HTML_TYPES = frozenset({"text/html", "application/xhtml+xml"})
 SUFFIXES = {
     "text/html": ".html", "application/xhtml+xml": ".html", "application/pdf": ".pdf", "text/plain": ".txt",
-    "text/markdown": ".md", "text/css": ".css", "image/png": ".png", "image/jpeg": ".jpg", "image/gif": ".gif",
-    "image/webp": ".webp", "image/svg+xml": ".svg", "image/x-icon": ".ico", "image/avif": ".avif",
+    "text/markdown": ".md", "application/epub+zip": ".epub", "application/rtf": ".rtf", "text/rtf": ".rtf",
+    "application/vnd.openxmlformats-officedocument.wordprocessingml.document": ".docx",
+    "application/vnd.oasis.opendocument.text": ".odt", "text/css": ".css", "image/png": ".png", "image/jpeg": ".jpg",
+    "image/gif": ".gif", "image/webp": ".webp", "image/svg+xml": ".svg", "image/x-icon": ".ico", "image/avif": ".avif",
 }  # fmt: skip
 """The types that are saved, with the suffix of their files."""
 
-PAGE_TYPES = frozenset({"text/html", "application/xhtml+xml", "application/pdf", "text/plain", "text/markdown"})
-"""The types that become documents."""
+_NO_PAGE = ("text/css", "image/")
+PAGE_TYPES = frozenset(media_type for media_type in SUFFIXES if not media_type.startswith(_NO_PAGE))
+"""The types that become documents. Tables and e-mail are not among them: on a site they are data, and often large."""
 
 _ALIKE = {".html": (".html", ".htm", ".xhtml"), ".jpg": (".jpg", ".jpeg"), ".txt": (".txt", ".text", ".rst")}
 _FILE_SUFFIXES = frozenset(SUFFIXES.values()).union(*_ALIKE.values())

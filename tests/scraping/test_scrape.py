@@ -165,6 +165,18 @@ def test_the_charset_of_the_server(home: Home) -> None:
         assert "Вада кіпіць." in files_of(home)["index.html"].decode()
 
 
+def test_books_and_office_documents_are_saved_and_tables_are_not(home: Home) -> None:
+    word = "application/vnd.openxmlformats-officedocument.wordprocessingml.document"
+    types = {
+        "/a": "application/epub+zip", "/b.docx": word, "/c.odt": "application/vnd.oasis.opendocument.text",
+        "/d.rtf": "text/rtf", "/e.csv": "text/csv", "/f.eml": "message/rfc822",
+    }  # fmt: skip
+    files = {path: Page(path.encode(), type=media_type) for path, media_type in types.items()}
+    with SiteServer({"/": page("Start", *files)} | files) as server:
+        scrape_site(home, server.url)
+    assert sorted(files_of(home)) == ["a.epub", "b.docx", "c.odt", "d.rtf", "index.html"]
+
+
 def test_names_of_files(home: Home) -> None:
     names = ["/A", "/a", "/con/aux", "/x%2e%2e%2fy", "/" + "long" * 100, "/a?b=1", "/a?b=2", "/d.pdf", "/e/f.html/g"]
     pages = {"/": page("Start", *names)} | {name: page(f"Page {number}") for number, name in enumerate(names)}
