@@ -164,8 +164,8 @@ def test_a_folder_imports_only_from_folders_below_it() -> None:
 # What commands and pages may take from below services/: values, and the names that there are. Nothing that acts.
 RECORDS = {
     "chains.diagnostics", "chains.library", "embedding.dimensions", "phases.job_type", "phases.names",
-    "phases.registry", "retrieval.hits", "store.document_filter", "store.edits", "store.jobs", "store.passages", "store.pauses",
-    "store.phase_state", "store.queue", "store.sources", "store.transitions",
+    "phases.registry", "retrieval.hits", "store.document_filter", "store.edits", "store.jobs", "store.passages",
+    "store.pauses", "store.phase_state", "store.queue", "store.sources", "store.transitions",
 }  # fmt: skip
 
 

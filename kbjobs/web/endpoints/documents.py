@@ -8,6 +8,7 @@ from typing import Annotated, Any
 from pydantic import Field
 
 from kbjobs.services import documents
+from kbjobs.store.document_filter import DocumentFilter
 from kbjobs.web.endpoint import Call, Endpoint, QueryParams
 
 Text = Annotated[str, Field(max_length=200)]
@@ -27,7 +28,7 @@ class DocumentsQuery(QueryParams):
 def list_documents(asked: Call) -> Any:
     """List a source's documents that match, in order of path; ``next`` is the start of the next request."""
     query: DocumentsQuery = asked.query
-    wanted = documents.DocumentFilter(query.language or None, query.tag or None, query.since, query.until)
+    wanted = DocumentFilter(query.language or None, query.tag or None, query.since, query.until).check()
     matching = documents.documents(asked.home, asked.path["source"], wanted)
     found = list(islice(matching, query.start - 1, query.start + query.count))
     following = query.start + query.count if len(found) > query.count else None
