@@ -141,7 +141,9 @@ def test_status_and_cancel_of_a_waiting_job(small_disk: Path, full_home: Home, k
 def test_the_end_of_a_running_job(small_disk: Path, full_home: Home, kbjobs: Kbjobs, end: str) -> None:
     manager = JobManager(full_home)
     # Its ledger has no room either: what it does must not be what fails here.
-    job_id = manager.submit("steps", "a", count=20, seconds=0.1, misbehave="idle")
+    # The job to cancel takes minutes, so that it has not ended before it is cancelled.
+    count = {"cancel": 3_000, "complete": 20}[end]
+    job_id = manager.submit("steps", "a", count=count, seconds=0.1, misbehave="idle")
     wait_until(lambda: (job := manager.get_status(job_id)).phase and job.phase.current)
     fill_to_the_last_byte(small_disk)
     if end == "cancel":
