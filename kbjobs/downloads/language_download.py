@@ -12,7 +12,7 @@ from kbjobs.config.home import Home
 from kbjobs.context import Context, PhaseResult
 from kbjobs.downloads.file_download import DownloadedFile, WantedFile, fetch_file
 from kbjobs.downloads.language_archive import unpack
-from kbjobs.downloads.language_index import ServerOffer, choose, fetch_index
+from kbjobs.downloads.language_index import Offer, choose, fetch_index
 from kbjobs.errors import ConflictError, DownloadError, KbjobsError, TransientError
 from kbjobs.languages.installation import begin_folder, first_seen, locked, publish, remove_older
 from kbjobs.languages.language_names import ENGLISH
@@ -55,13 +55,13 @@ def download_languages(context: Context, code: str, source: str | None, force: b
     return _result(steps, _list_missing(offers, code) if source is None else [])
 
 
-def _list_missing(offers: Sequence[ServerOffer], code: str) -> list[Pair]:
+def _list_missing(offers: Sequence[Offer], code: str) -> list[Pair]:
     """List the directions between English and a language that the index lacks."""
     there = {offer.pair for offer in offers}
     return [pair for pair in (Pair(ENGLISH, code), Pair(code, ENGLISH)) if pair not in there]
 
 
-def _bring(context: Context, offer: ServerOffer, force: bool, span: tuple[float, float]) -> Step:
+def _bring(context: Context, offer: Offer, force: bool, span: tuple[float, float]) -> Step:
     """Bring a pack into the home unless it is there."""
     pair = offer.pair
 
@@ -122,7 +122,7 @@ def _forget_others(file: Path | None, home: Home, pair: Pair) -> None:
 
 
 def _fetch(
-    context: Context, offer: ServerOffer, file: Path, span: tuple[float, float], force: bool
+    context: Context, offer: Offer, file: Path, span: tuple[float, float], force: bool
 ) -> tuple[DownloadedFile, str]:
     """Fetch a pack from the first place that has it. Also returns that place."""
     if file.exists() and not force:  # whole: a kill came between fetching and unpacking
@@ -164,7 +164,7 @@ def _fetch(
     raise chosen
 
 
-def _compare(context: Context, offer: ServerOffer, fetched: DownloadedFile, force: bool, file: Path) -> None:
+def _compare(context: Context, offer: Offer, fetched: DownloadedFile, force: bool, file: Path) -> None:
     """Raise ConflictError if a version differs from what was first seen of it."""
     seen = first_seen(context.home, offer.pair, offer.version)
     if seen is None or seen == fetched.sha256:

@@ -32,7 +32,7 @@ _VERSION = re.compile(r"[0-9A-Za-z][0-9A-Za-z.+-]{0,39}")
 
 
 @dataclass(frozen=True, slots=True)
-class ServerOffer:
+class Offer:
     """A pack that an index offers: its direction, its version, and its addresses, the best one first."""
 
     pair: Pair
@@ -46,7 +46,7 @@ class ServerOffer:
 
 def fetch_index(
     home: Home, settings: Settings, check: Callable[[], None] = lambda: None, give_up_seconds: float = 60.0
-) -> dict[Pair, ServerOffer]:
+) -> dict[Pair, Offer]:
     """Fetch the index that the setting ``languages_index`` names: the newest pack of each direction.
 
     Args:
@@ -66,7 +66,7 @@ def fetch_index(
     return read_index(file.read_bytes(), url)
 
 
-def read_index(content: bytes, url: str) -> dict[Pair, ServerOffer]:
+def read_index(content: bytes, url: str) -> dict[Pair, Offer]:
     """Read the newest pack of each direction from an index.
 
     Entries that are no translation packs, or cannot be fetched from here, are skipped, since an index may hold more
@@ -83,7 +83,7 @@ def read_index(content: bytes, url: str) -> dict[Pair, ServerOffer]:
     if not isinstance(entries, list) or len(entries) > MAX_ENTRIES:
         raise _no_index(url, f"it is not a list of at most {MAX_ENTRIES:,} packs")
     schemes = ("https",) if urlsplit(url).scheme == "https" else ("http", "https")
-    newest: dict[Pair, ServerOffer] = {}
+    newest: dict[Pair, Offer] = {}
     for entry in entries:
         offer = _read_entry(entry, schemes)
         if offer is not None and (
@@ -102,7 +102,7 @@ def order_of(version: str) -> tuple[tuple[int, int | str], ...]:
     )
 
 
-def choose(offers: dict[Pair, ServerOffer], code: str, source: str | None) -> list[ServerOffer]:
+def choose(offers: dict[Pair, Offer], code: str, source: str | None) -> list[Offer]:
     """Choose the packs to fetch for a language.
 
     Args:
@@ -140,7 +140,7 @@ def _tell_others(offers: Iterable[Pair], code: str) -> str:
     return f"{hint}It has packs for {len(names)} languages: kbjobs languages list --available"
 
 
-def _read_entry(entry: Any, schemes: tuple[str, ...]) -> ServerOffer | None:
+def _read_entry(entry: Any, schemes: tuple[str, ...]) -> Offer | None:
     """Read an entry; None if it is not a usable offer."""
     if not isinstance(entry, dict) or entry.get("type", "translate") != "translate":
         return None
@@ -151,7 +151,7 @@ def _read_entry(entry: Any, schemes: tuple[str, ...]) -> ServerOffer | None:
     if not isinstance(version, str) or not _VERSION.fullmatch(version) or not isinstance(links, list):
         return None
     usable = tuple(link for link in links[:MAX_LINKS] if isinstance(link, str) and _is_usable(link, schemes))
-    return ServerOffer(Pair(str(source), str(target)), version, usable) if usable else None
+    return Offer(Pair(str(source), str(target)), version, usable) if usable else None
 
 
 def _is_usable(link: str, schemes: tuple[str, ...]) -> bool:

@@ -9,7 +9,7 @@ import pytest
 
 from kbjobs.config.home import Home
 from kbjobs.config.settings import Settings
-from kbjobs.downloads.language_index import MAX_BYTES, ServerOffer, choose, fetch_index, order_of, read_index
+from kbjobs.downloads.language_index import MAX_BYTES, Offer, choose, fetch_index, order_of, read_index
 from kbjobs.errors import DownloadError, KbjobsError, NotFoundError, TransientError
 from kbjobs.languages.language_packs import Pair
 from tests.servers.languages_server import INDEX, LanguagesServer
@@ -22,7 +22,7 @@ def entry(source: str = "en", target: str = "es", version: Any = "1.0", **more: 
     return LanguagesServer.entry(source, target, version, links, **more)
 
 
-def read(*entries: Any, url: str = URL) -> dict[Pair, ServerOffer]:
+def read(*entries: Any, url: str = URL) -> dict[Pair, Offer]:
     return read_index(json.dumps(entries).encode(), url)
 
 
