@@ -6,6 +6,7 @@ import sys
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
+from datetime import datetime
 from typing import TYPE_CHECKING
 
 from kbjobs.commands._figures import figures_of, find_figures, format_note
@@ -121,6 +122,14 @@ def state_of(listed: ListedJob) -> Cell:
     return Cell(f"{sign} {word}", style)
 
 
+def _tell_until(job: Job) -> str:
+    """Until when a waiting job may run; without a date if that is within a day of its start, as of a night."""
+    if job.until is None:
+        return ""
+    begins = datetime.fromtimestamp(max(time.time(), job.not_before or 0.0)).astimezone()
+    return f"until {show_moment_briefly(job.until, begins)}"
+
+
 def notes_of(listed: ListedJob) -> tuple[str, ...]:
     """What to know of a job, from many words to few; of one that failed first what went wrong."""
     job = listed.job
@@ -128,7 +137,7 @@ def notes_of(listed: ListedJob) -> tuple[str, ...]:
         remedy = f"kbjobs resume {job.id}"
         return f"{DEAD}; {remedy} goes on with it", f"{DEAD}: {remedy}", remedy
     if job.status is Status.PENDING and listed.pause is None:
-        return (join(job.message, f"until {show_moment_briefly(job.until)}" if job.until is not None else ""),)
+        return (join(job.message, _tell_until(job)),)
     if not job.has_ended:
         return live_texts(job, listed.pause)
     if job.status is Status.COMPLETED:

@@ -87,10 +87,10 @@ def show_moment_briefly(moment: float, now: datetime | None = None) -> str:
 
     Args:
         moment: in seconds since 1970.
-        now: the current time (default: the clock's).
+        now: the moment to count from (default: the current time).
 
     Returns:
-        ``22:00`` within the next 24 hours, ``31 Jan 22:00`` within half a year, else ``2099-01-31``.
+        ``22:00`` within the next 24 hours from then, ``31 Jan 22:00`` within half a year, else ``2099-01-31``.
     """
     now = now or datetime.now().astimezone()
     then = datetime.fromtimestamp(moment).astimezone()

@@ -7,6 +7,7 @@ import re
 import time
 from collections.abc import Iterator
 from dataclasses import fields, replace
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
@@ -245,6 +246,8 @@ def test_moments_and_ages_are_short() -> None:
     assert re.fullmatch(r"\d\d:\d\d", show_moment_briefly(time.time() + 3600))
     assert re.fullmatch(r"\d{1,2} [A-Z][a-z]{2} \d\d:\d\d", show_moment_briefly(time.time() + 9 * 86400))
     assert re.fullmatch(r"2099-01-2\d", show_moment_briefly(4_073_000_000.0))
+    begins = datetime.fromtimestamp(time.time() + 9 * 86400).astimezone()
+    assert re.fullmatch(r"\d\d:\d\d", show_moment_briefly(begins.timestamp() + 8 * 3600, begins)), "of that night"
     assert re.fullmatch(r"\d+d", show_age_briefly("2020-01-01T00:00:00Z"))
     assert show_age_briefly(None) == "–"
 

@@ -110,6 +110,7 @@ def test_a_missing_pack_is_told_with_its_command(kbjobs: Kbjobs) -> None:
     assert printed.splitlines() == [
         "Error: no language pack here translates English to Spanish",
         "kbjobs run language-download es --from en",
+        "More: kbjobs help a-language-pack-is-missing",
     ]
 
 

@@ -7,18 +7,19 @@ import signal
 import subprocess
 import sys
 import time
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
 
 from kbjobs.config.home import Home
 from kbjobs.daemon.launching import is_running
-from kbjobs.errors import ExitCode
+from kbjobs.errors import ConflictError, ExitCode
 from kbjobs.services.jobs import JobManager
 from kbjobs.services.sources import register, verify
 from kbjobs.store import clocks
 from kbjobs.store.history import list_attempts
-from kbjobs.store.jobs import Job, Limits
+from kbjobs.store.jobs import Job
 from kbjobs.store.queue import Queue
 from kbjobs.store.transitions import Status
 from tests.conftest import Kbjobs, known, read_json, wait_ended, wait_until, write_pages
@@ -43,10 +44,10 @@ def docs(home: Home, tmp_path: Path, openai_api: OpenAIServer) -> Path:
     return pages
 
 
-def submit(home: Home, until: float | None = None) -> tuple[JobManager, int]:
+def submit(home: Home) -> tuple[JobManager, int]:
     """The job, at the moment in which it waits."""
     manager = JobManager(home)
-    job_id = manager.submit_job("index_online", "docs", {"batch_api": True}, limits=Limits(until=until)).id
+    job_id = manager.submit_job("index_online", "docs", {"batch_api": True}).id
     wait_until(lambda: manager.get_status(job_id).is_waiting)
     return manager, job_id
 
@@ -114,7 +115,15 @@ def test_who_follows_goes_on_following(kbjobs: Kbjobs, home: Home, docs: Path, o
 
 @pytest.mark.full
 def test_the_time_limit_is_kept_while_it_waits(home: Home, docs: Path, openai_api: OpenAIServer) -> None:
-    manager, job_id = submit(home, until=time.time() + 6.0)
+    manager, job_id = submit(home)
+
+    def limit() -> bool:
+        """Set the limit while the job waits; it runs for a moment whenever it asks for its batch."""
+        with suppress(ConflictError):
+            return manager.edit(job_id, {"until": time.time() + 1.0}).until is not None
+        return False
+
+    wait_until(limit)
     job = wait_ended(manager, job_id)
     assert (job.status, job.exit_code, job.reason) == (Status.INTERRUPTED, ExitCode.TIME_LIMIT, "time_limit")
     manager.resume(job_id)
