@@ -100,8 +100,10 @@ PINECONE = {point for point in POINTS if point.startswith("pinecone.")}  # tests
 # tests/phases/test_language_download.py
 LANGUAGES = {point for point in POINTS if point.startswith("language.")}
 NIGHT = {point for point in POINTS if point.startswith(("pause.", "finish."))}  # tests/faults/test_night_kills.py
+HOUSEKEEPING = {"housekeeping.batch"}  # tests/daemon/test_housekeeping.py
 ELSEWHERE = (
     CANCEL_ONLY
+    | HOUSEKEEPING
     | NIGHT
     | CHAIN_ONLY
     | SCRAPE
