@@ -18,6 +18,17 @@ JOB = Annotated[
 JOBS = Annotated[
     list[int], typer.Argument(metavar="JOB…", help="Ids of the jobs.", show_default=False, autocompletion=complete_jobs)
 ]
+TAG = Annotated[
+    str | None,
+    typer.Option("--tag", metavar="TAG", help="Only documents of this category.", show_default=False),
+]
+SINCE = Annotated[
+    str | None, typer.Option("--since", metavar="DATE", help="Published then or later.", show_default=False)
+]
+UNTIL = Annotated[
+    str | None,
+    typer.Option("--until", metavar="DATE", help="Published on this day or earlier.", show_default=False),
+]
 SOME_JOBS = Annotated[
     list[int] | None,
     typer.Argument(metavar="[JOB…]", help="Ids of the jobs.", show_default=False, autocompletion=complete_jobs),

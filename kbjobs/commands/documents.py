@@ -11,7 +11,7 @@ from typing import Annotated, Any
 import typer
 
 from kbjobs.commands._app import App
-from kbjobs.commands._arguments import SOURCE
+from kbjobs.commands._arguments import SINCE, SOURCE, TAG, UNTIL
 from kbjobs.commands._render import print_json, say
 from kbjobs.commands._table import Cell, Column, print_list
 from kbjobs.config.home import current_home
@@ -47,17 +47,9 @@ def list_(
     language: Annotated[
         str | None, typer.Option("--lang", metavar="TAG", help="Only this language.", show_default=False)
     ] = None,
-    tag: Annotated[
-        str | None,
-        typer.Option("--tag", metavar="TAG", help="Only documents of this category.", show_default=False),
-    ] = None,
-    since: Annotated[
-        str | None, typer.Option("--since", metavar="DATE", help="Published then or later.", show_default=False)
-    ] = None,
-    until: Annotated[
-        str | None,
-        typer.Option("--until", metavar="DATE", help="Published on this day or earlier.", show_default=False),
-    ] = None,
+    tag: TAG = None,
+    since: SINCE = None,
+    until: UNTIL = None,
     failed: Annotated[bool, typer.Option("--failed", help="List instead what could not be read, and why.")] = False,
     skipped: Annotated[
         bool, typer.Option("--skipped", help="List instead what was left out on purpose, and why.")

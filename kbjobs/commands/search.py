@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from kbjobs.commands._app import App
+from kbjobs.commands._arguments import SINCE, TAG, UNTIL
 from kbjobs.commands._asking import NO_INPUT
 from kbjobs.commands._completion import complete_models, complete_sources
 from kbjobs.commands._errors import printable, say_error
@@ -85,16 +86,9 @@ def search(
     path: Annotated[
         str | None, typer.Option(help="Only documents whose path begins like this.", metavar="PREFIX")
     ] = None,
-    tag: Annotated[
-        str | None, typer.Option("--tag", metavar="TAG", help="Only documents of this category.", show_default=False)
-    ] = None,
-    since: Annotated[
-        str | None, typer.Option("--since", metavar="DATE", help="Published then or later.", show_default=False)
-    ] = None,
-    until: Annotated[
-        str | None,
-        typer.Option("--until", metavar="DATE", help="Published on this day or earlier.", show_default=False),
-    ] = None,
+    tag: TAG = None,
+    since: SINCE = None,
+    until: UNTIL = None,
     store: Annotated[SearchStore, typer.Option(help="Search in the home, or in Pinecone.")] = SearchStore.HOME,
     queries: Annotated[
         Path | None,

@@ -54,9 +54,9 @@ class Housekeeping:
 
 def forget_old_jobs(home: Home) -> None:
     """Delete old jobs, their logs, and checkpoints that nobody resumed. Errors are logged."""
-    days = Settings(home).number("history_days")
     deleted = 0
     try:
+        days = Settings(home).number("history_days")
         with Queue(home.state_file) as queue:
             while jobs := prune_jobs(home, queue, days):
                 deleted += len(jobs)
@@ -65,7 +65,7 @@ def forget_old_jobs(home: Home) -> None:
             checkpoints = len(queue.delete_stale_checkpoints(days))
         home.housekeeping_mark.touch(mode=0o600)
     except (OSError, sqlite3.Error, KbjobsError) as error:
-        log.warning("what is older than %g days could not be deleted: %s", days, error)
+        log.warning("old jobs could not be deleted: %s", error)
         return
     if deleted or checkpoints:
         told = f"{counted(deleted, 'job')} and {counted(checkpoints, 'checkpoint')}"

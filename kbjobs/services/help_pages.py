@@ -79,9 +79,10 @@ def find_symptom(message: str) -> HelpTopic | None:
         message: what the program says. The page quotes it after ``Message:``; its ``…`` stand for what varies.
     """
     with suppress(NotFoundError, OSError):  # without the pages the message has to do
-        symptoms = list(_split_symptoms((find_shipped("docs", "docs") / f"{SYMPTOMS}.md").read_text(encoding="utf-8")))
-        score, best = max(((_count_quoted(symptom, message), number) for number, symptom in enumerate(symptoms)))
-        return symptoms[best] if score >= LEAST_LETTERS else None
+        page = find_shipped("docs", "docs") / f"{SYMPTOMS}.md"
+        scored = [(_count_quoted(symptom, message), symptom) for symptom in _split_symptoms(page.read_text("utf-8"))]
+        score, best = max(scored, key=lambda pair: pair[0], default=(0, None))
+        return best if score >= LEAST_LETTERS else None
     return None
 
 
