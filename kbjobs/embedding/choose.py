@@ -51,8 +51,9 @@ def load_embedder(name: str, models_dir: Path, cache_dir: Path, engine: str = "a
         NotFoundError, MissingRequirementError: as :func:`find_model`, or an engine's package is missing.
         UsageError: there is no such engine, or it cannot run this model.
     """
-    engine = "auto" if engine == RAY else engine
     folder = find_model(name, models_dir)
+    # An 8-bit variant has only one engine. A job with another is refused; a search uses what the index was made with.
+    engine = "auto" if engine == RAY or folder.is_int8 else engine
     check_engine(engine, folder)
     return load_folder(folder, cache_dir, engine)
 
@@ -200,6 +201,10 @@ class _LightChoice:
     def _fall_back(self, reason: str) -> Embedder:
         if mentions_memory(reason):
             raise ShortOfMemoryError(self.folder.name)
+        if self.folder.is_int8:  # any other engine would give other vectors
+            raise MissingRequirementError(
+                f"{self.folder.name} cannot run here: {reason}", f"Use {self.folder.exact_name} itself."
+            )
         if self.engine != "auto":
             raise UsageError(
                 f"the engine {self.engine} cannot run {self.folder.name}: {reason}", suggest_engine("auto")
@@ -242,6 +247,8 @@ def _hold_lock(file: Path) -> Iterator[None]:
 
 def _prefers_sentence_transformers(folder: ModelFolder) -> bool:
     """Whether ``auto`` means sentence-transformers: on a GPU, or for a model that no light engine can run."""
+    if folder.is_int8:
+        return False
     if not folder.is_plain:
         return True
     if has_torch() and folder.has_safetensors and _has_gpu():

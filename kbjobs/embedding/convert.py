@@ -1,21 +1,24 @@
 """Prepare models in a process of its own, since that needs torch or much memory.
 
-It writes, as asked, the transformer as OpenVINO IR, built or converted, and reference vectors of the parity set, into a
-folder that the caller renames on success. The waiting worker never imports torch.
+It writes, as asked, the transformer as OpenVINO IR, built, converted or in eight bits, and reference vectors of the
+parity set, into a folder that the caller renames on success. The waiting worker never imports torch.
 """
 
 from __future__ import annotations
 
 import warnings
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from kbjobs.embedding.graph import build_graph
+from kbjobs.embedding.int8_gate import judge, read_calibration, read_held_back
 from kbjobs.embedding.model_folder import ModelFolder, read_model_folder
-from kbjobs.embedding.openvino_engine import import_openvino
+from kbjobs.embedding.openvino_engine import OpenVinoEmbedder, import_openvino
 from kbjobs.embedding.parity import PARITY_TEXTS
+from kbjobs.embedding.quantization import build_quantized
 from kbjobs.embedding.sentence_transformers_engine import SentenceTransformersEmbedder
 
 WAYS = ("graph", "onnx", "torch")
@@ -23,6 +26,7 @@ WAYS = ("graph", "onnx", "torch")
 
 REFERENCE_FILE = "reference.npy"
 IR_FILE = "model.xml"
+_EXACT_FILE = "exact.xml"
 
 
 class NotConvertible(Exception):
@@ -63,6 +67,38 @@ class ConversionService:
         except Exception as error:  # openvino raises many types
             raise NotConvertible(str(error)) from error
         openvino.save_model(model, str(target / IR_FILE), compress_to_fp16=True)
+
+    def quantize(self, name: str, path: Path, target: Path) -> dict[str, float]:
+        """Make the 8-bit variant of a model, and compare its vectors with the exact ones.
+
+        Args:
+            name: the model's name.
+            path: its folder.
+            target: the folder that the files are written to.
+
+        Returns:
+            The figures of :class:`kbjobs.embedding.int8_gate.Closeness`.
+
+        Raises:
+            NotConvertible: the model's graph cannot be built.
+        """
+        folder = read_model_folder(name, path, "")
+        openvino = import_openvino()
+        exact = target / _EXACT_FILE
+        try:
+            openvino.save_model(
+                build_quantized(folder, read_calibration()), str(target / IR_FILE), compress_to_fp16=True
+            )
+            openvino.save_model(build_graph(folder), str(exact), compress_to_fp16=False)
+        except Exception as error:  # openvino raises many types
+            raise NotConvertible(str(error)) from error
+        vectors = []
+        for file, precision in ((target / IR_FILE, "int8"), (exact, "f32")):
+            with closing(OpenVinoEmbedder(folder, "", file, precision, None)) as embedder:
+                vectors.append(embedder.embed(read_held_back()))
+        exact.unlink()
+        exact.with_suffix(".bin").unlink()
+        return judge(*vectors).as_json()
 
 
 def _trace(transformer: Any, folder: ModelFolder, openvino: Any) -> Any:

@@ -7,6 +7,7 @@ import re
 
 from kbjobs.embedding.model_catalogue import KNOWN_MODELS, find_known, is_safe_name
 from kbjobs.embedding.online_models import find_online
+from kbjobs.embedding.variants import INT8, split_variant
 from kbjobs.errors import NotFoundError, UsageError
 
 # Names that git forbids for branches and tags would only be refused later (git-check-ref-format(1)).
@@ -14,20 +15,21 @@ _REVISION = re.compile(r"(?!.*(?:\.\.|//|/\.|\.lock$))[A-Za-z0-9_][A-Za-z0-9_./-
 
 
 def check_downloadable(name: str) -> tuple[str, int | None]:
-    """Find the name under which a model is fetched, and its dimension if known.
+    """Find the name under which a model is fetched, and its dimension if known. The name of a variant keeps its end.
 
     Args:
         name: a name of the catalogue, or ``organisation/name``.
     Raises:
         NotFoundError: it is neither.
     """
-    name = name.strip()
+    name, is_int8 = split_variant(name)
+    variant = INT8 if is_int8 else ""
     if known := find_known(name):
-        return known.name, known.dimension
+        return known.name + variant, known.dimension
     if online := find_online(name):
         raise NotFoundError(f"{online.name} is not a local model", "To index with it: kbjobs run index-online SOURCE.")
     if name.count("/") == 1 and is_safe_name(name):
-        return name, None
+        return name + variant, None
     names = {model.name.casefold(): model.name for model in KNOWN_MODELS}
     near = difflib.get_close_matches(name.rpartition("/")[2].casefold(), names, n=1, cutoff=0.6)
     guess = f"; did you mean {names[near[0]]}?" if near else ""

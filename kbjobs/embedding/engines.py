@@ -78,14 +78,16 @@ def check_engine(engine: str, folder: ModelFolder) -> None:
 
     Raises:
         UsageError: there is no such engine, or it cannot run this model.
-        MissingRequirementError: the engine's package is missing.
+        MissingRequirementError: the engine's package is missing, or nothing can run the model's 8-bit variant.
     """
     if engine not in ENGINES:
         raise UsageError(f"there is no engine {engine!r}", f"Choose one of {', '.join(ENGINES)}.")
-    if engine == "sentence-transformers" and not has_torch():
-        raise MissingRequirementError("the engine sentence-transformers is not installed", _install("torch"))
-    if engine == RAY and not has_ray():
-        raise MissingRequirementError("the engine ray is not installed", _install("ray"))
+    if folder.is_int8:
+        _check_int8(engine, folder)
+        return
+    if (engine == "sentence-transformers" and not has_torch()) or (engine == RAY and not has_ray()):
+        extra = "ray" if engine == RAY else "torch"
+        raise MissingRequirementError(f"the engine {engine} is not installed", _install(extra))
     if engine in ("auto", RAY):
         check_runnable(folder)
     if engine in ("auto", RAY, "sentence-transformers"):
@@ -104,6 +106,20 @@ def check_engine(engine: str, folder: ModelFolder) -> None:
         raise UsageError(
             f"the engine onnxruntime cannot run {folder.name}, which ships no onnx/model.onnx",
             suggest_engine("auto"),
+        )
+
+
+def _check_int8(engine: str, folder: ModelFolder) -> None:
+    """Check that the 8-bit variant of a model can be made and run: OpenVINO does that alone, with a graph of ours."""
+    if engine not in ("auto", "openvino"):
+        raise UsageError(f"the engine {engine} cannot run {folder.name}", suggest_engine("auto"))
+    kind = ", ".join(folder.other_modules) or ("" if folder.is_plain else f"{folder.pooling} pooling")
+    reason = f"it has {kind}" if kind else why_not_built(folder)
+    if reason == _NO_OPENVINO:
+        raise MissingRequirementError(f"{folder.name} needs OpenVINO, which is not installed", _install("fast"))
+    if reason:
+        raise MissingRequirementError(
+            f"there is no 8-bit variant of {folder.exact_name}: {reason}", f"Use {folder.exact_name} itself."
         )
 
 

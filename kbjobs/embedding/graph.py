@@ -33,20 +33,20 @@ def build_graph(folder: ModelFolder) -> openvino.Model:
         NotBuildableError: it is another type of model, or its weights do not fit its configuration.
         OSError: the weights cannot be read.
     """
-    config = read_transformer(folder)
-    return _Builder(config, WeightsFile(folder.weights, read_header(folder.weights))).build()
+    return GraphBuilder(folder).build()
 
 
-class _Builder:
+class GraphBuilder:
     """Builds one graph, with a method for each part. Nodes have no types that mypy knows."""
 
-    def __init__(self, config: TransformerConfig, weights: WeightsFile) -> None:
-        self.config = config
-        self.weights = weights
+    def __init__(self, folder: ModelFolder) -> None:
+        self.config: TransformerConfig = read_transformer(folder)
+        self.weights = WeightsFile(folder.weights, read_header(folder.weights))
         self.openvino = import_openvino()
         self.ops: Any = self.openvino.opset13
 
     def build(self) -> openvino.Model:
+        """Build the whole graph; see :func:`build_graph`."""
         ops = self.ops
         ids, mask = (self._input(name) for name in ("input_ids", "attention_mask"))
         length = ops.gather(ops.shape_of(ids), self._whole(1), self._whole(0))
@@ -70,22 +70,25 @@ class _Builder:
     def _list(self, *numbers: int) -> Any:
         return self.ops.constant(np.array(numbers, dtype=np.int64))
 
-    def _number(self, number: float) -> Any:
+    def number(self, number: float) -> Any:
+        """A constant of float32."""
         return self.ops.constant(np.float32(number))
 
-    def _read(self, name: str) -> NDArray[np.float32]:
+    def read(self, name: str) -> NDArray[np.float32]:
+        """Read a tensor of the weights by its name within the model."""
         return self.weights.read(self.config.prefix + name)
 
-    def _tensor(self, name: str) -> Any:
-        return self.openvino.op.Constant(self._read(name), shared_memory=True)
+    def tensor(self, name: str) -> Any:
+        """A tensor of the weights as a constant."""
+        return self.openvino.op.Constant(self.read(name), shared_memory=True)
 
     def _embed(self, ids: Any, length: Any) -> Any:
         ops = self.ops
-        words = ops.gather(self._tensor("embeddings.word_embeddings.weight"), ids, self._whole(0))
-        positions = self._read("embeddings.position_embeddings.weight")
+        words = ops.gather(self.tensor("embeddings.word_embeddings.weight"), ids, self._whole(0))
+        positions = self.read("embeddings.position_embeddings.weight")
         if self.config.family == "bert":
             # All tokens are of the first type, so its row is added to every position.
-            table = ops.constant(positions + self._read("embeddings.token_type_embeddings.weight")[0])
+            table = ops.constant(positions + self.read("embeddings.token_type_embeddings.weight")[0])
             each = ops.slice(table, [0], ops.unsqueeze(length, self._whole(0)), [1], [0])
         else:
             is_word = ops.convert(ops.not_equal(ids, self._whole(MPNET_PADDING)), "i64")
@@ -96,15 +99,15 @@ class _Builder:
     def _mask_bias(self, mask: Any) -> Any:
         """The bias that keeps attention off padding, shape (texts, 1, 1, tokens)."""
         ops = self.ops
-        padding = ops.subtract(self._number(1.0), ops.convert(mask, "f32"))
-        return ops.unsqueeze(ops.multiply(padding, self._number(_MASKED)), self._list(1, 2))
+        padding = ops.subtract(self.number(1.0), ops.convert(mask, "f32"))
+        return ops.unsqueeze(ops.multiply(padding, self.number(_MASKED)), self._list(1, 2))
 
     def _distance_bias(self, length: Any) -> Any:
         """MPNet's attention bias for the distance of two tokens, shape (heads, tokens, tokens)."""
         ops = self.ops
         farthest = self.config.positions - 1
         distances = np.arange(-farthest, farthest + 1)
-        table = self._read("encoder.relative_attention_bias.weight")[bucket_distances(distances)].T
+        table = self.read("encoder.relative_attention_bias.weight")[bucket_distances(distances)].T
         places = ops.range(self._whole(0), length, self._whole(1), "i64")
         between = ops.subtract(ops.unsqueeze(places, self._whole(0)), ops.unsqueeze(places, self._whole(1)))
         rows = ops.add(between, self._whole(farthest))
@@ -115,10 +118,10 @@ class _Builder:
         query, key, value = (self._heads(hidden, layer + name) for name in (names.query, names.key, names.value))
         attended = ops.transpose(self._attend(query, key, value, biases), self._list(0, 2, 1, 3))
         together = ops.reshape(attended, self._list(0, 0, self.config.width), special_zero=True)
-        hidden = self._norm(ops.add(self._linear(together, layer + names.output), hidden), layer + names.norm)
-        inner = self._linear(hidden, f"{layer}intermediate.dense")
+        hidden = self._norm(ops.add(self.linear(together, layer + names.output), hidden), layer + names.norm)
+        inner = self.linear(hidden, f"{layer}intermediate.dense")
         inner = ops.relu(inner) if self.config.activation == "relu" else ops.gelu(inner, "ERF")
-        outer = self._linear(inner, f"{layer}output.dense")
+        outer = self.linear(inner, f"{layer}output.dense")
         return self._norm(ops.add(outer, hidden), f"{layer}output.LayerNorm")
 
     def _attend(self, query: Any, key: Any, value: Any, biases: Sequence[Any]) -> Any:
@@ -127,7 +130,7 @@ class _Builder:
             return ops.scaled_dot_product_attention(query, key, value, biases[0])
         # Added one by one, each bias stays small. A combined bias would have a number for each text, head and pair of
         # tokens, read in each layer: measured, that is a twelfth slower.
-        scale = self._number((self.config.width // self.config.heads) ** -0.5)
+        scale = self.number((self.config.width // self.config.heads) ** -0.5)
         scores = ops.multiply(ops.matmul(query, key, False, True), scale)
         for bias in biases:
             scores = ops.add(scores, bias)
@@ -138,16 +141,17 @@ class _Builder:
         heads = self.config.heads
         shape = self._list(0, 0, heads, self.config.width // heads)
         return self.ops.transpose(
-            self.ops.reshape(self._linear(hidden, name), shape, special_zero=True), self._list(0, 2, 1, 3)
+            self.ops.reshape(self.linear(hidden, name), shape, special_zero=True), self._list(0, 2, 1, 3)
         )
 
-    def _linear(self, given: Any, name: str) -> Any:
-        product = self.ops.matmul(given, self._tensor(f"{name}.weight"), False, True)
-        return self.ops.add(product, self._tensor(f"{name}.bias"))
+    def linear(self, given: Any, name: str) -> Any:
+        """Multiply by a layer's matrix and add its bias; ``name`` is the layer's in the weights."""
+        product = self.ops.matmul(given, self.tensor(f"{name}.weight"), False, True)
+        return self.ops.add(product, self.tensor(f"{name}.bias"))
 
     def _norm(self, given: Any, name: str) -> Any:
         scaled = self.ops.mvn(given, self._list(-1), True, self.config.epsilon, "inside_sqrt")
-        return self.ops.add(self.ops.multiply(scaled, self._tensor(f"{name}.weight")), self._tensor(f"{name}.bias"))
+        return self.ops.add(self.ops.multiply(scaled, self.tensor(f"{name}.weight")), self.tensor(f"{name}.bias"))
 
 
 def bucket_distances(distances: NDArray[np.int64]) -> NDArray[np.int64]:

@@ -14,6 +14,7 @@ from contextlib import suppress
 from pathlib import Path
 
 from kbjobs.embedding.model_folder import ModelFolder
+from kbjobs.embedding.variants import RECIPE
 from kbjobs.system.files import read_json, write_json
 
 
@@ -54,8 +55,12 @@ def file_hash(file: Path) -> str:
 
 
 def model_key(folder: ModelFolder, weights: str) -> str:
-    """Return the key of a model's vectors, safe as a folder name: ``all-MiniLM-L6-v2-53aa51172d14``."""
-    return f"{folder.slug}-{weights[:12]}" + (f"-{folder.variant}" if folder.variant else "")
+    """Return the key of a model's vectors, safe as a folder name.
+
+    ``all-MiniLM-L6-v2-53aa51172d14``; that of the 8-bit variant ends with ``-int8`` and the number of its recipe.
+    """
+    parts = [folder.slug, weights[:12], *([folder.variant] if folder.variant else [])]
+    return "-".join([*parts, f"int8.{RECIPE}"] if folder.is_int8 else parts)
 
 
 def reading_hash(folder: ModelFolder) -> str:

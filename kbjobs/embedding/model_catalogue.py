@@ -15,13 +15,14 @@ import importlib.util
 import re
 import shlex
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from kbjobs.embedding.hub_cache import find_snapshot
 from kbjobs.embedding.model_folder import ModelFolder, read_model_folder
 from kbjobs.embedding.model_note import NOTE_FILE
 from kbjobs.embedding.online_models import find_online
+from kbjobs.embedding.variants import INT8, split_variant
 from kbjobs.errors import MissingRequirementError, NotFoundError
 
 
@@ -122,8 +123,8 @@ _BARE_ORGANISATION = "sentence-transformers"  # the default of sentence-transfor
 
 
 def find_known(name: str) -> KnownModel | None:
-    """Return the catalogue's entry for a name, in any case, with or without its organisation."""
-    wanted = name.strip().casefold()
+    """Return the catalogue's entry for a name, in any case, with or without its organisation, or of a variant."""
+    wanted = split_variant(name)[0].casefold()
     for model in KNOWN_MODELS:
         if wanted in (model.name.casefold(), model.hub_id.casefold()):
             return model
@@ -135,7 +136,7 @@ def find_model(name: str, models_dir: Path) -> ModelFolder:
 
     Args:
         name: a name of the catalogue, ``organisation/name``, the name of a folder in ``models_dir``,
-            or a path (``/…``, ``./…`` or ``~/…``) of a model folder.
+            or a path (``/…``, ``./…`` or ``~/…``) of a model folder; with ``:int8`` for its 8-bit variant.
         models_dir: where kbjobs keeps downloaded models.
 
     Raises:
@@ -143,7 +144,12 @@ def find_model(name: str, models_dir: Path) -> ModelFolder:
         MissingRequirementError: a known model is not here, or its folder lacks a file; the hint is the command that
             fetches it.
     """
-    name = name.strip()
+    name, is_int8 = split_variant(name)
+    folder = _find_exact(name, models_dir)
+    return replace(folder, name=folder.name + INT8, is_int8=True) if is_int8 else folder
+
+
+def _find_exact(name: str, models_dir: Path) -> ModelFolder:
     if online := find_online(name):
         raise NotFoundError(f"{online.name} is not a local model", "To index with it: kbjobs run index-online SOURCE.")
     if name.startswith(("/", "./", "~/")):
@@ -233,6 +239,7 @@ def find_hub_id(name: str) -> str:
     known = find_known(name)
     if known is not None:
         return known.hub_id
+    name, _ = split_variant(name)
     return name if "/" in name else f"{_BARE_ORGANISATION}/{name}"
 
 

@@ -16,6 +16,7 @@ from typing import Any
 
 from kbjobs.embedding.model_note import ModelNote, read_note
 from kbjobs.embedding.safetensors_file import DamagedWeightsError, read_header
+from kbjobs.embedding.variants import split_variant
 from kbjobs.errors import MissingRequirementError
 
 # The names that sentence-transformers itself looks for, in its order.
@@ -65,6 +66,8 @@ class ModelFolder:
     """What the key of its vectors has in addition to the weights; see :mod:`kbjobs.embedding.identity`."""
     note: ModelNote | None = None
     """The note of a model that kbjobs downloaded."""
+    is_int8: bool = False
+    """Whether it is run with its matrices in eight bits; see :mod:`kbjobs.embedding.variants`."""
 
     @property
     def has_safetensors(self) -> bool:
@@ -72,9 +75,15 @@ class ModelFolder:
         return self.weights.suffix == ".safetensors"
 
     @property
+    def exact_name(self) -> str:
+        """The name without that of a variant."""
+        return split_variant(self.name)[0]
+
+    @property
     def slug(self) -> str:
-        """The name in a form for file names; only the last part of a path."""
-        name = self.name.rpartition("/")[2] if self.name.startswith("/") else self.name.replace("/", "--")
+        """The exact model's name in a form for file names; only the last part of a path."""
+        name = self.exact_name
+        name = name.rpartition("/")[2] if name.startswith("/") else name.replace("/", "--")
         return re.sub(r"[^A-Za-z0-9._-]+", "-", name).strip(".-") or "model"
 
     @property

@@ -6,7 +6,7 @@ import contextlib
 import stat
 import sys
 from collections import deque
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from queue import Empty, SimpleQueue
 from typing import TYPE_CHECKING, Any
@@ -58,7 +58,8 @@ class OpenVinoEmbedder(TokenEmbedder):
             folder: the model.
             model_key: its identity.
             model_file: OpenVINO IR, the .xml next to its .bin.
-            precision: ``bf16`` or ``f32``.
+            precision: ``bf16`` or ``f32``; ``int8`` for a graph in eight bits, whose other parts are computed in the
+                best of the two.
             compiled_dir: where OpenVINO keeps the compiled model; it detects a torn file itself and compiles again.
                 None: the compiled model is not kept.
         """
@@ -67,20 +68,15 @@ class OpenVinoEmbedder(TokenEmbedder):
         self.at_once = self.in_flight = min(cores, MAX_STREAMS)
         # The same amount of work is under way, and lost with a kill, as with one call at a time.
         self.commit_tokens = LOCAL_COMMIT_TOKENS // self.in_flight
-        core = import_openvino().Core()
-        compiled = core.compile_model(
-            str(model_file),
-            "CPU",
-            {
-                "INFERENCE_PRECISION_HINT": precision,
-                "NUM_STREAMS": self.at_once,
-                "INFERENCE_NUM_THREADS": cores,
-                # Pinned threads of two workers would share the same cores.
-                "ENABLE_CPU_PINNING": False,
-                "CACHE_DIR": str(compiled_dir or ""),
-                "CACHE_MODE": "OPTIMIZE_SIZE",
-            },
-        )
+        options = {
+            "NUM_STREAMS": self.at_once,
+            "INFERENCE_NUM_THREADS": cores,
+            # Pinned threads of two workers would share the same cores.
+            "ENABLE_CPU_PINNING": False,
+            "CACHE_DIR": str(compiled_dir or ""),
+            "CACHE_MODE": "OPTIMIZE_SIZE",
+        }
+        compiled = _compile(model_file, precision, options)
         if compiled_dir is not None:
             _close_to_others(compiled_dir)
         self._inputs = [port.any_name for port in compiled.inputs]
@@ -125,6 +121,17 @@ class OpenVinoEmbedder(TokenEmbedder):
     def close(self) -> None:
         """Free the model."""
         self._compiled, self._idle = None, SimpleQueue()
+
+
+def _compile(model_file: Path, precision: str, options: Mapping[str, Any]) -> openvino.CompiledModel:
+    """Compile a model; the parts of a graph in eight bits that are not are computed in bf16 if that works."""
+    core = import_openvino().Core()
+    if precision == "int8" and has_bf16():
+        # A processor can say that it has bf16, and a limit on what oneDNN may use keep it from computing in it.
+        with contextlib.suppress(RuntimeError):
+            return core.compile_model(str(model_file), "CPU", {**options, "INFERENCE_PRECISION_HINT": "bf16"})
+    hint = "f32" if precision == "int8" else precision
+    return core.compile_model(str(model_file), "CPU", {**options, "INFERENCE_PRECISION_HINT": hint})
 
 
 def _close_to_others(folder: Path) -> None:

@@ -12,6 +12,7 @@ import tempfile
 import time
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -19,6 +20,7 @@ from numpy.typing import NDArray
 from kbjobs.embedding.convert import IR_FILE, REFERENCE_FILE, WAYS, ConversionService, NotConvertible
 from kbjobs.embedding.engines import check_runnable, has_openvino, has_torch, why_not_built
 from kbjobs.embedding.identity import file_hash
+from kbjobs.embedding.int8_gate import LEAST_COSINE, LEAST_MEAN, LEAST_NEIGHBOURS, Closeness
 from kbjobs.embedding.model_folder import ModelFolder
 from kbjobs.embedding.onnxruntime_engine import OnnxRuntimeEmbedder
 from kbjobs.embedding.openvino_engine import OpenVinoEmbedder
@@ -26,7 +28,7 @@ from kbjobs.embedding.parity import PARITY_SET, PARITY_TEXTS
 from kbjobs.embedding.references import find_reference
 from kbjobs.embedding.sentence_transformers_engine import OFFLINE_ENVIRONMENT
 from kbjobs.embedding.token_embedder import TokenEmbedder
-from kbjobs.errors import KbjobsError
+from kbjobs.errors import KbjobsError, MissingRequirementError
 from kbjobs.system.child_process import ChildError, ChildLimits, ChildLost, ChildProcess, ChildProgram
 from kbjobs.system.files import read_json, write_json
 
@@ -49,6 +51,16 @@ class NotConvertibleError(KbjobsError):
     """OpenVINO cannot run this type of model in any way."""
 
 
+class InexactVariantError(MissingRequirementError):
+    """The 8-bit variant of this model is too far from the exact model to be used."""
+
+    def __init__(self, folder: ModelFolder, closeness: Closeness) -> None:
+        super().__init__(
+            f"{folder.name} is not close enough to {folder.exact_name}: {closeness.describe()}",
+            f"Use {folder.exact_name} itself. Required are {LEAST_COSINE}, {LEAST_MEAN} and {LEAST_NEIGHBOURS}.",
+        )
+
+
 @dataclass(frozen=True)
 class PreparedModel:
     """What the light engines need in addition to the model's own folder."""
@@ -63,6 +75,8 @@ class PreparedModel:
     """How long a light engine took for them; 0 if sentence-transformers made them."""
     is_built: bool = False
     """Whether kbjobs built the IR's graph itself."""
+    closeness: Closeness | None = None
+    """How close an 8-bit variant is to the exact model."""
 
 
 def read_prepared(folder: ModelFolder, weights: str, model_dir: Path) -> PreparedModel | None:
@@ -91,7 +105,8 @@ def read_prepared(folder: ModelFolder, weights: str, model_dir: Path) -> Prepare
         ir = prepared / IR_FILE if IR_FILE in files else None
         seconds = float(manifest.get("reference_seconds", 0.0))
         is_built = manifest.get("ir_made_by") == "graph"  # older versions converted, and recorded nothing
-        return PreparedModel(ir, reference, str(manifest["reference_engine"]), seconds, is_built)
+        closeness = Closeness.from_json(manifest["closeness"]) if folder.is_int8 else None
+        return PreparedModel(ir, reference, str(manifest["reference_engine"]), seconds, is_built, closeness)
     except (OSError, ValueError, KeyError, TypeError):
         return None
 
@@ -106,14 +121,15 @@ def prepare(folder: ModelFolder, weights: str, model_dir: Path, *, by_torch: boo
         by_torch: whether to convert only with torch, because the graph that kbjobs builds gave other vectors.
 
     Raises:
-        MissingRequirementError: nothing installed can prepare the model.
+        MissingRequirementError: nothing installed can prepare the model, or its 8-bit variant is not close enough.
         NotConvertibleError: OpenVINO does not support this type of model.
         KbjobsError: the conversion failed, e.g. for lack of memory or disk.
     """
     discard_prepared(model_dir)
     building = Path(tempfile.mkdtemp(dir=model_dir, prefix=_BUILDING))
     try:
-        way = _make_ir(folder, building, by_torch)
+        closeness = _make_int8(folder, building) if folder.is_int8 else None
+        way = "int8" if closeness else _make_ir(folder, building, by_torch)
         reference_engine, seconds = _make_reference(folder, weights, building, way)
         names = sorted(file.name for file in building.iterdir())
         write_json(
@@ -123,6 +139,7 @@ def prepare(folder: ModelFolder, weights: str, model_dir: Path, *, by_torch: boo
                 "ir_made_by": way,
                 "reference_engine": reference_engine,
                 "reference_seconds": round(seconds, 3),
+                "closeness": closeness and closeness.as_json(),
                 "files": {name: _describe(building / name) for name in names},
             },
         )
@@ -161,6 +178,16 @@ def _make_ir(folder: ModelFolder, building: Path, by_torch: bool) -> str | None:
     return None
 
 
+def _make_int8(folder: ModelFolder, building: Path) -> Closeness:
+    """Write the IR of the 8-bit variant. Raises InexactVariantError if its vectors are too far from the exact ones."""
+    log.info("making %s, which happens once: calibrated, then compared with %s", folder.name, folder.exact_name)
+    closeness = Closeness.from_json(_ask(folder, "quantize", folder.name, folder.path, building))
+    log.info("%s: %s", folder.name, closeness.describe())
+    if not closeness.passes:
+        raise InexactVariantError(folder, closeness)
+    return closeness
+
+
 def _is_open(way: str, folder: ModelFolder) -> bool:
     """Whether a way to an IR can be tried."""
     if not has_openvino():
@@ -183,16 +210,17 @@ def _make_reference(folder: ModelFolder, weights: str, building: Path, way: str 
     here as safetensors; an ONNX file alone is compared with itself.
     """
     file = building / REFERENCE_FILE
-    published = find_reference(folder, weights)
-    if published is not None:
+    if way != "int8" and (published := find_reference(folder, weights)) is not None:
         np.save(file, published)
         return _SENTENCE_TRANSFORMERS, 0.0
-    if way != "graph" and has_torch() and folder.has_safetensors:
+    if way not in ("graph", "int8") and has_torch() and folder.has_safetensors:
         if way != "torch":
             _run_conversion(folder, building, None, has_reference=True)
         return _SENTENCE_TRANSFORMERS, 0.0
     embedder: TokenEmbedder
-    if folder.onnx is not None:
+    if way == "int8":  # its vectors are its own; what they have to be close to has been judged
+        embedder = OpenVinoEmbedder(folder, "", building / IR_FILE, "int8", None)
+    elif folder.onnx is not None:
         embedder = OnnxRuntimeEmbedder(folder, "")
     else:
         embedder = OpenVinoEmbedder(folder, "", building / IR_FILE, "f32", None)
@@ -205,9 +233,14 @@ def _make_reference(folder: ModelFolder, weights: str, building: Path, way: str 
 
 def _run_conversion(folder: ModelFolder, building: Path, way: str | None, has_reference: bool) -> None:
     log.info("preparing %s for this machine, which happens once: %s", folder.name, way or "reference vectors")
+    _ask(folder, "convert", folder.name, folder.path, building, way, has_reference)
+
+
+def _ask(folder: ModelFolder, method: str, *arguments: object) -> Any:
+    """Have a method of :class:`ConversionService` do its work, in a process of its own."""
     child = ChildProcess(_CONVERSION, "the process that converts it")
     try:
-        child.ask("convert", folder.name, folder.path, building, way, has_reference, limits=_LIMITS)
+        return child.ask(method, *arguments, limits=_LIMITS)
     except ChildError as error:
         if error.kind == NotConvertible.__name__:
             raise NotConvertibleError(error.message) from error

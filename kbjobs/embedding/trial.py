@@ -255,6 +255,9 @@ def doubt_trial(model_dir: Path, embedder: TokenEmbedder) -> None:
 
 def _candidates(folder: ModelFolder, prepared: PreparedModel) -> Iterator[str]:
     """Yield the engines that could run the model, the one that suits the processor best first."""
+    if folder.is_int8:
+        yield "openvino-int8"
+        return
     if prepared.ir is not None and has_openvino():
         if has_bf16():
             yield "openvino-bf16"

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import shutil
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +14,7 @@ from kbjobs.embedding.identity import model_key, weights_hash
 from kbjobs.embedding.local_models import folder_size, format_place, list_present
 from kbjobs.embedding.measured import MEASURED_FILE
 from kbjobs.embedding.model_catalogue import KNOWN_MODELS, fetch_command, find_hub_id, find_known, find_model
+from kbjobs.embedding.variants import INT8, split_variant
 from kbjobs.errors import ConflictError, KbjobsError, NotFoundError, UsageError
 from kbjobs.services.jobs import JobManager
 from kbjobs.store.ledger import Ledger
@@ -49,6 +50,10 @@ class ModelState:
     """The key of its vectors in ledgers."""
     engine: str = ""
     """The engine that runs it on this machine, if that was measured."""
+    int8_times: float | None = None
+    """How many times as fast its 8-bit variant is on this machine, if that was measured."""
+    int8_closeness: str = ""
+    """How close the vectors of the variant are to the exact ones, if it has been made here."""
     sources: tuple[str, ...] = ()
     """The sources that are indexed with it."""
     command: str = ""
@@ -102,6 +107,16 @@ def show_model(home: Home, name: str, on_damaged: OnDamaged) -> ModelState:
         return _describe_missing(known.name if known else name, uses, error)
 
 
+def measure_model(home: Home, name: str) -> None:
+    """Measure how much faster the 8-bit variant of a model is here; it is made first, which can take minutes.
+
+    Raises the errors of :func:`kbjobs.embedding.int8_speed.measure_gain`.
+    """
+    from kbjobs.embedding.int8_speed import measure_gain
+
+    measure_gain(name, home.models, home.engines)
+
+
 def find_path(home: Home, name: str) -> Path:
     """Find the folder of a model. Raises the errors of :func:`kbjobs.embedding.model_catalogue.find_model`."""
     return find_model(name, home.models).path
@@ -118,9 +133,12 @@ def remove_model(home: Home, name: str, force: bool, on_damaged: OnDamaged) -> R
 
     Raises:
         NotFoundError, MissingRequirementError: the model is not here.
-        UsageError: the model is outside the home.
+        UsageError: the model is outside the home, or the name is that of a variant.
         ConflictError: a job or an index needs the model, or it is being downloaded.
     """
+    exact, is_int8 = split_variant(name)
+    if is_int8:
+        raise UsageError(f"{name} is made from {exact} and goes with it", f"kbjobs models remove {exact} removes both.")
     known = find_known(name)
     folders = [home.models / part for part in dict.fromkeys([known.name, known.hub_id] if known else [name.strip()])]
     staging = home.downloads / "models" / find_hub_id(name).replace("/", "--")
@@ -138,10 +156,12 @@ def remove_model(home: Home, name: str, force: bool, on_damaged: OnDamaged) -> R
             f" {found.path}",
             "Remove it with the tool that installed it. Nothing was changed.",
         )
-    state = _describe(home, name, _list_uses(home, on_damaged)) if there else None
-    if state is not None and state.sources and not force:
+    uses = _list_uses(home, on_damaged) if there else []
+    state = _describe(home, name, uses) if there else None
+    sources = sorted({*state.sources, *_describe(home, name + INT8, uses).sources}) if state is not None else []
+    if state is not None and sources and not force:
         raise ConflictError(
-            f"{state.name} is needed to search {', '.join(state.sources)}",
+            f"{state.name} is needed to search {', '.join(sources)}",
             "Index these with another model, or give --force: then a search of them finds words only. Nothing was"
             " changed.",
         )
@@ -155,7 +175,7 @@ def _remove(home: Home, name: str, folders: list[Path], state: ModelState | None
     if lock is None:
         raise ConflictError(f"{name} is being downloaded", "kbjobs status shows the job: wait for it, or cancel it.")
     try:
-        made = [home.engines / state.key] if state and state.place == "home" else []
+        made = [home.engines / state.key, *_variants_of(home, state.key)] if state and state.place == "home" else []
         gone = sum(folder_size(folder) for folder in (*folders, *made) if folder.is_dir())
         for folder in (*folders, *made):
             _delete(folder, home.downloads / "models")
@@ -165,6 +185,11 @@ def _remove(home: Home, name: str, folders: list[Path], state: ModelState | None
     finally:
         lock.release()
     return RemovedModel(name, str(folders[0]), gone)
+
+
+def _variants_of(home: Home, key: str) -> list[Path]:
+    """The folders of the files prepared for the 8-bit variant of a model, by the model's key."""
+    return [folder for folder in home.engines.glob("*") if folder.name.startswith(f"{key}-int8.")]
 
 
 def _delete(folder: Path, trash: Path) -> None:
@@ -224,7 +249,13 @@ def _state(home: Home, name: str, uses: list[tuple[str, str, str]]) -> ModelStat
     known = find_known(name)
     key = model_key(folder, weights_hash(folder, home.engines))
     measured: dict[str, Any] = read_json(home.engines / key / MEASURED_FILE) or {}
+    from kbjobs.embedding.int8_speed import read_closeness, read_gain
+
     note = folder.note
+    variant = replace(folder, is_int8=True)
+    variant_key = model_key(variant, weights_hash(folder, home.engines))
+    gain = read_gain(variant_key, home.engines)
+    closeness = read_closeness(variant, home.engines)
     return ModelState(
         folder.name,
         note.hub_id if note else find_hub_id(name),
@@ -242,6 +273,8 @@ def _state(home: Home, name: str, uses: list[tuple[str, str, str]]) -> ModelStat
         commit=note.commit if note else "",
         key=key,
         engine=str(measured.get("chosen") or ""),
+        int8_times=round(gain.times, 2) if gain else None,
+        int8_closeness=closeness.describe() if closeness else "",
         sources=tuple(sorted({source for source, used, _ in uses if used == key})),
     )
 
