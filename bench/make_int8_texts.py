@@ -47,9 +47,11 @@ def main() -> None:
     sentences = list(dict.fromkeys(read_sentences()))
     draw = random.Random(8)
     # Neighbours stay together, as in a passage of a page; what is drawn is where a passage begins.
-    passages, place, number = [], 0, 0
+    passages: list[str] = []
+    place, number = 0, 0
     while place < len(sentences):
-        words, wanted = [], LENGTHS[number % len(LENGTHS)]
+        words: list[str] = []
+        wanted = LENGTHS[number % len(LENGTHS)]
         while place < len(sentences) and len(words) < wanted:
             words += sentences[place].split()
             place += 1
