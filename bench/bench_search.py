@@ -111,11 +111,11 @@ def write_pages(records: Iterable[Mapping[str, str]], folder: Path) -> int:
     return written
 
 
-def index(home: Home, source: str, pages: Path) -> str:
+def index(home: Home, source: str, pages: Path, model: str) -> str:
     """Index the pages with the real job; returns its summary."""
     register(home, source, [pages])
     manager = JobManager(home)
-    job_id = manager.submit("index_offline", source, model=MINILM)
+    job_id = manager.submit("index_offline", source, model=model)
     for _ in manager.follow([job_id], revive=False):
         pass
     job = manager.get_status(job_id)
@@ -158,7 +158,7 @@ def search_published(
     return found, statistics.median(times)
 
 
-def recall_of(searcher: Searcher, source: str, queries: list[str]) -> float:
+def recall_of(searcher: Searcher, source: str, queries: list[str], model: str) -> float:
     """The share of the nearest passages, by every cosine with the ledger's vectors, that are found; equals count."""
     ledger = Ledger(SourceFolder(current_home().sources, source).ledger)
     vectors = np.stack(
@@ -168,7 +168,7 @@ def recall_of(searcher: Searcher, source: str, queries: list[str]) -> float:
     shares = []
     for query in queries:
         hits = searcher.search(Query(query, (source,), CUT, mode="vectors", passages=True))
-        least = np.sort(vectors @ searcher.embed(query, MINILM))[-CUT]
+        least = np.sort(vectors @ searcher.embed(query, model))[-CUT]
         shares.append(sum(hit.score is not None and hit.score >= round(float(least), 4) for hit in hits) / CUT)
     return statistics.mean(shares)
 
@@ -215,26 +215,26 @@ def ask_peer(python: str, peer: str, model: Path, content: Path, folder: Path) -
     return answers["found"], answers["milliseconds"], cold
 
 
-def measure(home: Home, collection: Collection, peers_python: str | None) -> None:
+def measure(home: Home, collection: Collection, model: str, peers_python: str | None) -> None:
     """Print the figures of one collection, and of the peers on it if their environment is given."""
     source, queries = collection.name, collection.queries
     pages = home.path / f"{source}-pages"
     written = write_pages([record for record in collection.records if "W" in record], pages)
-    print(f"{source}: {written:,} abstracts that have a text: {index(home, source, pages)}")
+    print(f"{source}: {written:,} abstracts that have a text: {index(home, source, pages, model)}")
     with Ledger(SourceFolder(home.sources, source).ledger) as ledger:
         numbers = {doc_id: Path(path).stem for doc_id, path in ledger.document_paths()}
         rows = ledger.connection.execute("SELECT doc_id, text FROM chunks ORDER BY id").fetchall()
     with Searcher(home, Settings(home)) as searcher:
         searcher.search(Query(queries[0], (source,)))  # loads the model
         ours = {mode: search_published(searcher, source, mode, queries, numbers) for mode in MODES}
-        recall = recall_of(searcher, source, queries)
+        recall = recall_of(searcher, source, queries, model)
     cold = statistics.median(wall_seconds([*KBJOBS, "search", source, queries[0]]) for _ in range(COLD_ROUNDS))
 
     def mean_of(rankings: list[list[str]]) -> float:
         return statistics.mean(ndcg(*pair) for pair in zip(rankings, collection.gains, strict=True))
 
     exact = search_exactly(queries, [(numbers[doc_id], text) for doc_id, text in rows])
-    print(f"{MINILM}, {len(queries)} queries, nDCG@{CUT}: exact float32 {mean_of(exact):.4f}")
+    print(f"{model}, {len(queries)} queries, nDCG@{CUT}: exact float32 {mean_of(exact):.4f}")
     for mode, (rankings, milliseconds) in ours.items():
         print(f"  kbjobs, {mode}: {mean_of(rankings):.4f}, {milliseconds:.1f} ms a query")
     print(f"  kbjobs, a new process: {cold:.2f} s")
@@ -259,13 +259,14 @@ def main() -> None:
     """Print the figures of all, and what is to be compared."""
     parser = argparse.ArgumentParser()
     parser.add_argument("--peers", help="the Python of an environment with bench/requirements.txt")
+    parser.add_argument("--model", default=MINILM, help=f"{MINILM} or its variant; the exact search uses {MINILM}")
     parser.add_argument("--data", type=Path, default=DATA, help="the folder that holds the folders of the collections")
     options = parser.parse_args()
     with temporary_home() as home:
         for name, read in (("cranfield", read_cranfield), ("cisi", read_cisi)):
             folder = options.data / name
             if folder.is_dir():
-                measure(home, read(folder), options.peers)
+                measure(home, read(folder), options.model, options.peers)
             else:
                 print(f"skipped: {name} is not in {options.data}; name the folder with --data")
 

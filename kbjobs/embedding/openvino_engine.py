@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import os
 import stat
 import sys
 from collections import deque
@@ -40,8 +41,17 @@ def import_openvino() -> Any:
     return openvino
 
 
+_WITHOUT_BF16 = ("SSE41", "AVX", "AVX2", "AVX2_VNNI", "AVX512_CORE", "AVX512_CORE_VNNI")
+
+
 def has_bf16() -> bool:
-    """Whether this processor computes in bf16 (AVX-512 BF16 or AMX), according to OpenVINO."""
+    """Whether this processor computes in bf16 (AVX-512 BF16 or AMX), according to OpenVINO.
+
+    OpenVINO asks the processor alone; ``ONEDNN_MAX_CPU_ISA`` may keep oneDNN, which computes, from using it
+    (https://uxlfoundation.github.io/oneDNN/dev_guide_cpu_dispatcher_control.html).
+    """
+    if os.environ.get("ONEDNN_MAX_CPU_ISA", "").upper() in _WITHOUT_BF16:
+        return False
     capabilities = import_openvino().Core().get_property("CPU", "OPTIMIZATION_CAPABILITIES")
     return "BF16" in capabilities
 
@@ -124,13 +134,11 @@ class OpenVinoEmbedder(TokenEmbedder):
 
 
 def _compile(model_file: Path, precision: str, options: Mapping[str, Any]) -> openvino.CompiledModel:
-    """Compile a model; the parts of a graph in eight bits that are not are computed in bf16 if that works."""
+    """Compile a model; what is not in eight bits of such a graph is computed in bf16 where the processor can."""
     core = import_openvino().Core()
-    if precision == "int8" and has_bf16():
-        # A processor can say that it has bf16, and a limit on what oneDNN may use keep it from computing in it.
-        with contextlib.suppress(RuntimeError):
-            return core.compile_model(str(model_file), "CPU", {**options, "INFERENCE_PRECISION_HINT": "bf16"})
-    hint = "f32" if precision == "int8" else precision
+    hint = precision
+    if precision == "int8":
+        hint = "bf16" if has_bf16() else "f32"
     return core.compile_model(str(model_file), "CPU", {**options, "INFERENCE_PRECISION_HINT": hint})
 
 
