@@ -20,6 +20,7 @@ from kbjobs.embedding.int8_gate import Closeness
 from kbjobs.embedding.int8_speed import measure_gain, read_closeness, read_gain
 from kbjobs.embedding.model_catalogue import find_hub_id, find_known, find_model
 from kbjobs.embedding.model_folder import ModelFolder
+from kbjobs.embedding.openvino_engine import has_bf16
 from kbjobs.embedding.parity import PARITY_TEXTS, compare
 from kbjobs.embedding.prepared_model import InexactVariantError
 from kbjobs.embedding.variants import split_variant
@@ -193,3 +194,10 @@ def test_the_packaged_model(home: Home) -> None:
     assert read_gain(KEY, home.engines) is None
     shutil.rmtree(home.engines / KEY / "prepared")
     assert show_model(home, VARIANT, lambda *_: None).int8_closeness == ""
+
+
+def test_a_limit_on_the_processor_is_a_limit_on_precision(monkeypatch: pytest.MonkeyPatch) -> None:
+    """OpenVINO would say that the processor has bf16, and then fail to compile for it."""
+    for limit in ("AVX2", "avx2_vnni", "AVX512_CORE_VNNI"):
+        monkeypatch.setenv("ONEDNN_MAX_CPU_ISA", limit)
+        assert not has_bf16()
