@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-import re
+import tomllib
 from dataclasses import replace
 from pathlib import Path
 
@@ -60,7 +60,9 @@ def test_another_model_or_another_reading_has_none(folder: ModelFolder, weights:
         assert find_reference(replace(folder, **changes), weights) is None
 
 
-def test_they_are_installed() -> None:
-    declared = re.search(r'"kbjobs.embedding" = \["(.*)"\]', (ROOT / "pyproject.toml").read_text())
-    assert declared is not None
-    assert set(FOLDER.parent.glob(declared[1])) == set(FOLDER.iterdir())
+@pytest.mark.parametrize("name", ["references", "int8_texts"])
+def test_data_files_are_installed(name: str) -> None:
+    declared = tomllib.loads((ROOT / "pyproject.toml").read_text())["tool"]["setuptools"]["package-data"]
+    folder = FOLDER.parent / name
+    files = {file for pattern in declared["kbjobs.embedding"] for file in folder.parent.glob(pattern)}
+    assert set(folder.iterdir()) and set(folder.iterdir()) <= files
