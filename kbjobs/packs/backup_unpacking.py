@@ -45,9 +45,10 @@ def restore_backup(pack: Pack, folder: Path, check: Callable[[], None] = lambda:
     if backup is None:
         return []
     free = shutil.disk_usage(folder).free
-    if backup.bytes > free:
+    needed = backup.bytes - pack.place.whole.size
+    if needed > free:
         raise UnavailableError(
-            f"the files of {pack.place.label} have {backup.bytes / 1e6:,.0f} MB, {free / 1e6:,.0f} MB are free",
+            f"the files of {pack.place.label} need {needed / 1e6:,.0f} MB, {free / 1e6:,.0f} MB are free",
             "Free some space, or take the pack without its backup.",
         )
     reader = BackupReader(pack, backup)
@@ -55,7 +56,9 @@ def restore_backup(pack: Pack, folder: Path, check: Callable[[], None] = lambda:
     for record in reader.files():
         check()
         try:
-            _write(os.fsencode(folder), reader.path_of(record.name), reader.contents(record), made)
+            target = _make_folders(os.fsencode(folder), reader.path_of(record.name), made)
+            if not _link(pack.place.whole.find(record.sha256), target):
+                _write(target, reader.contents(record))
         except (FileExistsError, NotADirectoryError, IsADirectoryError) as error:
             raise reader.damaged(record.name, "stands where another file or folder is") from error
         except OSError as error:
@@ -164,15 +167,35 @@ class BackupReader:
         return self._part
 
 
-def _write(folder: bytes, path: bytes, contents: Iterator[bytes], made: set[bytes]) -> None:
-    """Write a file and its folders. Anything in their place that was not made here is refused, even a link."""
+def _make_folders(folder: bytes, path: bytes, made: set[bytes]) -> bytes:
+    """Make the folders of a file; returns its path. Anything in their place that was not made here is refused."""
     steps = path.split(b"/")
     for count in range(1, len(steps)):
         relative = b"/".join(steps[:count])
         if relative not in made:
             os.mkdir(os.path.join(folder, relative), 0o700)  # noqa: PTH102, PTH118 — a name may be any bytes
             made.add(relative)
-    target = os.path.join(folder, path)  # noqa: PTH118
+    return os.path.join(folder, path)  # noqa: PTH118
+
+
+def _link(whole: Path | None, target: bytes) -> bool:
+    """Link a file that is on this machine as it is; False without one, if another file of the backup has it already,
+    or if the file system has no links, or is another one."""
+    if whole is None or whole.stat().st_nlink > 1:
+        return False
+    try:
+        os.link(whole, target)
+    except FileExistsError:
+        raise
+    except OSError as error:
+        if is_disk_full(error):
+            raise
+        return False
+    return True
+
+
+def _write(target: bytes, contents: Iterator[bytes]) -> None:
+    """Write a file. Anything in its place is refused, even a link."""
     descriptor = os.open(target, os.O_CREAT | os.O_EXCL | os.O_WRONLY | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
     with os.fdopen(descriptor, "wb") as file:
         for data in contents:

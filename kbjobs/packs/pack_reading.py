@@ -106,7 +106,8 @@ class Pack:
 
     def read_part(self, part: Part) -> bytes:
         """Read and unpack a part."""
-        return unseal(part, self.place.read(part.name, part.size), self.place.label)
+        data = self.place.whole.read(part) if self.place.whole.has(part) else None
+        return unseal(part, self.place.read(part.name, part.size) if data is None else data, self.place.label)
 
     def _records(self, kind: type[Model], name: str, table: Table, order: Callable[[Model], Any]) -> Iterator[Model]:
         count = 0

@@ -17,10 +17,12 @@ from kbjobs.object_storage.bucket import Bucket, NoObjectError
 from kbjobs.object_storage.folder import FolderBucket
 from kbjobs.packs.damage import DamagedPackError
 from kbjobs.packs.manifest import MANIFEST, MAX_MANIFEST, MAX_PART
+from kbjobs.packs.whole_files import WholeFiles
 
 MAX_MEMBERS = 100_000
 """Most members of a pack in one file."""
 
+NO_FILES = WholeFiles(Path(), (), ())
 _MEMBER = re.compile(r"objects/[0-9a-f]{64}|manifest\.json")
 _PACK = re.compile(r"(?P<name>packs/(?P<source>[^/]+)/(?P<version>[0-9a-f]{64})/manifest\.json)\Z")
 
@@ -51,12 +53,23 @@ class Place(Protocol):
         """
         ...
 
+    @property
+    def whole(self) -> WholeFiles:
+        """Files of the backup that are on this machine as they are."""
+        ...
+
 
 class StorePlace:
-    """A pack in a store; ``manifest`` is its name there."""
+    """A pack in a store; ``manifest`` is its name there.
 
-    def __init__(self, bucket: Bucket, manifest: str) -> None:
-        self._bucket = bucket
+    Args:
+        bucket: the store.
+        manifest: the manifest's name in it.
+        whole: files of its backup that lie beside the store; their parts are not in it.
+    """
+
+    def __init__(self, bucket: Bucket, manifest: str, whole: WholeFiles = NO_FILES) -> None:
+        self._bucket, self.whole = bucket, whole
         self.manifest = manifest
         self.label = f"{bucket.label}/{manifest}"
 
@@ -79,6 +92,7 @@ class FilePlace:
     """A pack in one file; close it after use."""
 
     manifest = MANIFEST
+    whole = NO_FILES
 
     def __init__(self, path: Path) -> None:
         self.label = str(path)
