@@ -15,6 +15,7 @@ from kbjobs.vectors.chroma_server import ServerAwayError
 from kbjobs.vectors.collection import BATCH
 from kbjobs.vectors.indexed import Indexed
 from kbjobs.vectors.server_copies import MAX_IN_PLACE
+from kbjobs.vectors.verified import begin_copy
 
 LOOK = 0.02
 """Seconds after which a writer without time checks again."""
@@ -38,7 +39,7 @@ class CollectionWriter:
         self._copies = indexed.copies
         self._is_given_up = False
         try:
-            self._copies.begin(empty=False)
+            begin_copy(indexed, self._copies, empty=False)
             if self._copies.is_in_place and changed > MAX_IN_PLACE * indexed.ledger.count_texts(indexed.profile):
                 self._copies.begin(empty=True)
             # Changes of a live collection are written at the end, all at once.
@@ -108,8 +109,11 @@ class CollectionWriter:
                     if self._is_given_up:
                         continue
                     collection.upsert(records)
+                    if (contents := self._indexed.contents.ids) is not None:
+                        contents.update(record.id for record in records)
                     crash_point("collection.upserted")
         except Exception as error:  # noqa: BLE001 — whatever it is, embedding continues and publishing repairs the collection
+            self._indexed.contents.ids = None
             self._log.warning(
                 "the working copy of the collection cannot be written now (%s); it is brought up to date at the end",
                 error,

@@ -35,14 +35,8 @@ from kbjobs.system.crashpoints import crash_point
 from kbjobs.vectors.chroma_server import Waiting
 from kbjobs.vectors.collection import CollectionError
 from kbjobs.vectors.indexed import Collections, Indexed
-from kbjobs.vectors.sync import (
-    compare,
-    find_lost,
-    is_exact,
-    is_verified,
-    note_verified,
-    recover_and_publish,
-)
+from kbjobs.vectors.sync import compare, find_lost, is_exact, recover_and_publish
+from kbjobs.vectors.verified import is_verified, note_verified
 
 
 def run_index(

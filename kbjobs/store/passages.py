@@ -162,12 +162,18 @@ class PassageWriter:
             self._connection.execute("INSERT OR REPLACE INTO facts VALUES ('state', ?)", (state,))
 
     def set_vectors(self, rows: Mapping[str, int]) -> None:
-        """Record the row of each text's vector, given by the text's hash."""
+        """Record the row of each text's vector, given by the text's hash; texts without one have none."""
+        present = self._connection.execute("SELECT DISTINCT text_hash, vector FROM passages").fetchall()
+        changed = {text_hash for text_hash, vector in present if rows.get(text_hash) != vector}
         with transaction(self._connection):
-            self._connection.execute("UPDATE passages SET vector = NULL WHERE vector IS NOT NULL")
             self._connection.executemany(
-                "UPDATE passages SET vector = ? WHERE text_hash = ?", ((row, name) for name, row in rows.items())
+                "UPDATE passages SET vector = ? WHERE text_hash = ?", ((rows.get(name), name) for name in changed)
             )
+
+    def texts(self) -> list[str]:
+        """The hash of each text, once."""
+        rows = self._connection.execute("SELECT text_hash FROM passages GROUP BY text_hash ORDER BY min(id)")
+        return [row[0] for row in rows]
 
     def _words_of(self, passage: Passage) -> tuple[str, str]:
         return self._fold(passage.title, passage.language), self._fold(passage.body, passage.language)
@@ -240,6 +246,10 @@ class PassageFile(Closable):
         if [row[0] for row in rows] != list(range(len(rows))):
             raise ValueError("the rows of the vectors are not whole")
         return [row[1] for row in rows]
+
+    def records(self) -> set[str]:
+        """The ids of all passages' records."""
+        return {row[0] for row in self._connection.execute("SELECT record FROM passages")}
 
     def of_records(self, records: Sequence[str], which: Filter) -> dict[str, list[PassageEntry]]:
         """For each record, the passages with the same text that match the filter."""

@@ -75,6 +75,18 @@ def vectors_of_texts(ledger: Ledger, model: int, text_hashes: Sequence[str]) -> 
         yield row[0]
 
 
+def texts_since(ledger: Ledger, model: int, newest: int) -> set[str]:
+    """The hashes of the texts whose vector was written after another one.
+
+    Args:
+        ledger: the source's ledger.
+        model: the model's id.
+        newest: the id of that vector.
+    """
+    rows = ledger.connection.execute("SELECT text_hash FROM vectors WHERE id > ? AND model = ?", (newest, model))
+    return {row[0] for row in rows}
+
+
 def searched_records(
     ledger: Ledger, model: int, profile: int, with_first: bool = False
 ) -> Iterator[tuple[str, str | None, int, bool]]:

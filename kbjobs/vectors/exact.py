@@ -9,7 +9,8 @@ from __future__ import annotations
 
 import sqlite3
 import tempfile
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 from kbjobs.content.search_words import fold_text
@@ -17,15 +18,51 @@ from kbjobs.store import publication as store
 from kbjobs.store.ledger import Ledger
 from kbjobs.store.passages import PassageFile, PassageWriter
 from kbjobs.system.crashpoints import crash_point
-from kbjobs.vectors.matrix import open_matrix, seal_matrix, write_matrix
-from kbjobs.vectors.wanted import WITHOUT_MATRIX, LedgerRecords, read_wanted
+from kbjobs.vectors.matrix import open_matrix, patch_matrix, seal_matrix, write_matrix
+from kbjobs.vectors.wanted import WITHOUT_MATRIX, LedgerRecords, newest_vector, read_wanted
 
 MATRIX = "matrix.f32"
 PASSAGES = "passages.db"
+MAX_PATCHED = 0.25
+"""Up to this share of changed vectors, a matrix is copied and patched; beyond it, reading all in order is quicker."""
 MENDING = "mending-"  # name prefix of a directory in which a damaged index is rebuilt
 
 
-def write_exact(ledger: Ledger, model: int, profile: int, directory: Path, wanted: LedgerRecords) -> None:
+@dataclass(frozen=True, slots=True)
+class Published:
+    """A published index to which nobody has written since it was verified: its directory, and the state it was made of.
+
+    Its rows are those of the ledger then, so that only what has changed since need be read from the ledger.
+    """
+
+    directory: Path
+    state: str
+
+    @property
+    def has_matrix(self) -> bool:
+        """Whether its vectors are a matrix, too."""
+        return not self.state.endswith(WITHOUT_MATRIX)
+
+    @property
+    def newest(self) -> int:
+        """The id of the newest vector that it has."""
+        return newest_vector(self.state)
+
+    def records(self) -> set[str]:
+        """The ids of its passages' records. Raises OSError, sqlite3.Error, ValueError if the file is damaged."""
+        with PassageFile(self.directory / PASSAGES) as passages:
+            return passages.records()
+
+    def texts(self) -> list[str]:
+        """The hashes of the texts of its matrix, in the order of the rows. Raises as :meth:`records`."""
+        open_matrix(self.directory / MATRIX, self.state)
+        with PassageFile(self.directory / PASSAGES) as passages:
+            return passages.texts()
+
+
+def write_exact(
+    ledger: Ledger, model: int, profile: int, directory: Path, wanted: LedgerRecords, before: Published | None = None
+) -> None:
     """Write the exact index of a model into a folder that nobody reads yet.
 
     Args:
@@ -34,34 +71,78 @@ def write_exact(ledger: Ledger, model: int, profile: int, directory: Path, wante
         profile: the row of its cutting profile.
         directory: the folder to write into.
         wanted: what the ledger holds, and whether to write a matrix.
+        before: the published index, whose unchanged rows are copied.
     """
-    rows: dict[str, int] = {}
-    if not wanted.has_matrix:
-        (directory / MATRIX).unlink(missing_ok=True)
-        _write_passages(ledger, profile, directory, rows, wanted)
-        return
+    path = directory / MATRIX
     dimension = store.dimension(ledger, model)
+    rows: dict[str, int] = {}
+    with PassageWriter(directory / PASSAGES, fold_text) as passages:
+        passages.make_equal(wanted.languages, lambda ids: store.passages_of(ledger, profile, ids), wanted.state)
+        if wanted.has_matrix:
+            rows = _patch(path, ledger, model, passages.texts(), before) or _write_rows(path, ledger, model, profile)
+            crash_point("matrix.rows_written")
+        else:
+            path.unlink(missing_ok=True)
+        passages.set_vectors(rows)
+    crash_point("passages.written")
+    if wanted.has_matrix:
+        seal_matrix(path, dimension, len(rows), wanted.state)
+        crash_point("matrix.sealed")
+
+
+def _write_rows(path: Path, ledger: Ledger, model: int, profile: int) -> dict[str, int]:
+    """Write all rows of a matrix; returns the row of each text."""
+    rows: dict[str, int] = {}
 
     def vectors() -> Iterator[bytes]:
         for text_hash, vector in store.distinct_vectors(ledger, model, profile):
             rows[text_hash] = len(rows)
             yield vector
 
-    path = directory / MATRIX
-    write_matrix(path, dimension, vectors())
-    crash_point("matrix.rows_written")
-    _write_passages(ledger, profile, directory, rows, wanted)
-    seal_matrix(path, dimension, len(rows), wanted.state)
-    crash_point("matrix.sealed")
+    write_matrix(path, store.dimension(ledger, model), vectors())
+    return rows
 
 
-def _write_passages(
-    ledger: Ledger, profile: int, directory: Path, rows: Mapping[str, int], wanted: LedgerRecords
-) -> None:
-    with PassageWriter(directory / PASSAGES, fold_text) as passages:
-        passages.make_equal(wanted.languages, lambda ids: store.passages_of(ledger, profile, ids), wanted.state)
-        passages.set_vectors(rows)
-    crash_point("passages.written")
+def _patch(
+    path: Path, ledger: Ledger, model: int, texts: Sequence[str], before: Published | None
+) -> dict[str, int] | None:
+    """Write a matrix from the published one and what has changed since; returns the row of each text.
+
+    None, and nothing is written, if there is none that can be used, or if most of it has changed.
+    """
+    if before is None or not before.has_matrix:
+        return None
+    try:
+        former = before.texts()
+    except (OSError, sqlite3.Error, ValueError):
+        return None
+    rows, moved = keep_rows(former, texts)
+    moved |= store.texts_since(ledger, model, before.newest)
+    changed = [text for text in texts if text in moved]
+    if len(changed) > MAX_PATCHED * len(texts):
+        return None
+    vectors = store.vectors_of_texts(ledger, model, changed)
+    new = zip((rows[text] for text in changed), vectors, strict=True)
+    patch_matrix(path, before.directory / MATRIX, store.dimension(ledger, model), len(rows), new)
+    return rows
+
+
+def keep_rows(former: Sequence[str], texts: Sequence[str]) -> tuple[dict[str, int], set[str]]:
+    """Give each text a row so that as few as possible change; there are no gaps.
+
+    Args:
+        former: the texts that had rows, in their order.
+        texts: the texts that are to have one, each once.
+
+    Returns:
+        The row of each text, and the texts that had another row, or none.
+    """
+    wanted = set(texts)
+    rows = {text: row for row, text in enumerate(former) if text in wanted and row < len(texts)}
+    free = sorted(set(range(len(texts))) - set(rows.values()))
+    moved = [text for text in texts if text not in rows]
+    rows |= zip(moved, free, strict=True)
+    return rows, set(moved)
 
 
 def mend_exact(ledger: Ledger, model: int, profile: int, directory: Path) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from kbjobs.config.home import Home
@@ -25,6 +25,13 @@ from kbjobs.vectors.server_copies import ServerCopies
 from kbjobs.vectors.wanted import LedgerRecords, read_wanted
 
 
+@dataclass(slots=True)
+class CopyContents:
+    """The ids of the records in a working copy, as far as this process has followed them; None if it has not."""
+
+    ids: set[str] | None = None
+
+
 @dataclass(frozen=True, slots=True)
 class Indexed:
     """A model's part of a ledger, with the directory of its collection or, with a server, of its exact index."""
@@ -41,6 +48,8 @@ class Indexed:
     source_id: str = ""
     opens: OpenDirectory = open_directory
     """Opens the collection of a directory."""
+    contents: CopyContents = field(default_factory=CopyContents)
+    """What its working copy holds."""
 
     @property
     def copies(self) -> WorkingCopy:

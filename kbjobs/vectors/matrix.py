@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import os
+import shutil
 import struct
 import threading
 from collections.abc import Iterable, Sequence
@@ -54,6 +55,31 @@ def write_matrix(path: Path, dimension: int, vectors: Iterable[bytes]) -> tuple[
             file.write(vector)
             rows += 1
     return rows, _HEADER.size + 4 * dimension * rows
+
+
+def patch_matrix(path: Path, before: Path, dimension: int, rows: int, changed: Iterable[tuple[int, bytes]]) -> None:
+    """Copy a matrix and write some of its rows anew; :func:`seal_matrix` makes the copy valid.
+
+    Args:
+        path: the file to write.
+        before: a valid matrix of that dimension.
+        dimension: the dimension of the vectors.
+        rows: the number of rows that the copy is to have.
+        changed: the rows to write, each with its vector (float32, little-endian); all beyond those of ``before``.
+
+    Raises:
+        MatrixError: a vector has another dimension.
+    """
+    shutil.copyfile(before, path)
+    path.chmod(0o600)
+    with path.open("r+b", _BUFFER) as file:
+        file.write(b"\0" * _HEADER.size)
+        file.truncate(_HEADER.size + 4 * dimension * rows)
+        for row, vector in changed:
+            if len(vector) != 4 * dimension:
+                raise MatrixError(f"a vector of {len(vector)} bytes is not one of {dimension} dimensions")
+            file.seek(_HEADER.size + 4 * dimension * row)
+            file.write(vector)
 
 
 def seal_matrix(path: Path, dimension: int, rows: int, state: str) -> None:

@@ -20,6 +20,7 @@ from kbjobs.vectors.collection_swap import WorkingCopy, check_room
 from kbjobs.vectors.exact import MATRIX, PASSAGES, read_state, write_exact
 from kbjobs.vectors.indexed import Indexed
 from kbjobs.vectors.server_copies import MAX_IN_PLACE
+from kbjobs.vectors.verified import begin_copy, find_published, note_verified
 from kbjobs.vectors.wanted import LedgerRecords
 
 EXACT_SAMPLE, NEIGHBOURS = 20, 10  # number of vectors whose exact neighbours are compared with Chroma's; neighbours
@@ -133,23 +134,6 @@ def find_outdated(wanted: LedgerRecords, directory: Path) -> list[str]:
     return [] if not there or is_exact(wanted, directory) else there
 
 
-def note_verified(indexed: Indexed, wanted: LedgerRecords) -> None:
-    """Record that the published collection equals the ledger, which holds until somebody writes to either."""
-    value = f"{wanted.state} {indexed.copies.describe()}"
-    if indexed.ledger.fact(_verified(indexed)) != value:
-        indexed.ledger.set_fact(_verified(indexed), value)
-
-
-def is_verified(indexed: Indexed, wanted: LedgerRecords) -> bool:
-    """Whether :func:`note_verified` recorded the current state of both the ledger and the published collection."""
-    recorded = indexed.ledger.fact(_verified(indexed))
-    return recorded is not None and recorded == f"{wanted.state} {indexed.copies.describe()}"
-
-
-def _verified(indexed: Indexed) -> str:
-    return f"verified {indexed.live.name}"
-
-
 def recover_and_publish(
     indexed: Indexed,
     needs_fresh: bool,
@@ -178,8 +162,9 @@ def recover_and_publish(
         copies.discard()
     check_room(copies, indexed.bytes_to_write(), is_fresh=needs_fresh)
     wanted = wanted or indexed.read_wanted()
+    published = None if needs_fresh else find_published(indexed)
     try:
-        copies.begin(empty=needs_fresh)
+        begin_copy(indexed, copies, needs_fresh)
         deleted = _equalise(indexed, wanted, copies, on_progress)
     except CollectionError as error:
         log.warning("the working copy is not usable (%s); rebuilding it from the ledger", error.message)
@@ -194,7 +179,7 @@ def recover_and_publish(
     passages = copies.building / PASSAGES
     if indexed.words is not None and indexed.words.exists() and not passages.exists():
         shutil.copyfile(indexed.words, passages)
-    write_exact(indexed.ledger, indexed.model, indexed.profile, copies.building, wanted)
+    write_exact(indexed.ledger, indexed.model, indexed.profile, copies.building, wanted, published)
     copies.publish()
     if indexed.server is None:
         forget_place(indexed.ledger, indexed.live.name, indexed.source_id)
@@ -207,21 +192,29 @@ def _build_anew(
     indexed: Indexed, wanted: LedgerRecords, copies: WorkingCopy, on_progress: Callable[[int, int], None]
 ) -> None:
     copies.discard()
-    copies.begin(empty=True)
+    begin_copy(indexed, copies, empty=True)
     _equalise(indexed, wanted, copies, on_progress)
+
+
+def _find_drift(indexed: Indexed, wanted: LedgerRecords, copies: WorkingCopy) -> Drift:
+    """Compare the working copy with the ledger. Chroma is asked only if this process does not know what it holds."""
+    if (present := indexed.contents.ids) is not None:
+        return Drift(missing=sorted(wanted.ids - present), extra=sorted(present - wanted.ids))
+    with copies.open_building() as collection:
+        return compare(wanted, collection)
 
 
 def _equalise(
     indexed: Indexed, wanted: LedgerRecords, copies: WorkingCopy, on_progress: Callable[[int, int], None]
 ) -> int:
     """Make the working copy equal to the ledger and verify it; returns how many records were deleted from it."""
-    with copies.open_building() as collection:
-        drift = compare(wanted, collection)
+    drift = _find_drift(indexed, wanted, copies)
     if copies.is_in_place and len(drift.missing) + len(drift.extra) > MAX_IN_PLACE * len(wanted.ids):
         copies.begin(empty=True)
         return _equalise(indexed, wanted, copies, on_progress)
     with copies.open_building() as collection:
         total = len(drift.missing)
+        indexed.contents.ids = None
         fill(indexed, collection, drift.missing, lambda done: on_progress(done, total))
         collection.delete(drift.extra)
         where = collection.place

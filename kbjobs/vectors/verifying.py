@@ -18,7 +18,8 @@ from kbjobs.vectors.collection import NEAR, Collection, CollectionError
 from kbjobs.vectors.exact import PASSAGES
 from kbjobs.vectors.hnsw_files import DATABASE, find_damage
 from kbjobs.vectors.indexed import Indexed
-from kbjobs.vectors.sync import SAMPLE, compare, draw_records, find_lost, find_outdated, note_verified
+from kbjobs.vectors.sync import SAMPLE, compare, draw_records, find_lost, find_outdated
+from kbjobs.vectors.verified import note_verified
 from kbjobs.vectors.wanted import LedgerRecords
 
 COMPARED = 20_000  # most records whose texts, metadata and vectors are compared; of more, a random sample

@@ -62,3 +62,8 @@ def read_wanted(ledger: Ledger, model: int, profile: int, has_matrix: bool) -> L
     if has_matrix:
         return LedgerRecords(languages, None, state)
     return LedgerRecords(languages, frozenset(firsts), state + WITHOUT_MATRIX)
+
+
+def newest_vector(state: str) -> int:
+    """The id of the newest vector of the passages that a state names."""
+    return int(state.removesuffix(WITHOUT_MATRIX).rpartition(" ")[2])

@@ -27,7 +27,8 @@ from kbjobs.vectors.chroma_server import (
     Waiting,
 )
 from kbjobs.vectors.indexed import Indexed
-from kbjobs.vectors.sync import is_verified, recover_and_publish
+from kbjobs.vectors.sync import recover_and_publish
+from kbjobs.vectors.verified import is_verified
 from kbjobs.vectors.verifying import CollectionProblem, verify
 from tests.conftest import fill_disk, rest_full
 from tests.servers.chroma_process import ChromaProcess, Proxy, free_port
