@@ -9,9 +9,11 @@ from collections import Counter
 from collections.abc import Iterator, Mapping
 from difflib import get_close_matches
 from functools import cache, lru_cache
+from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
 from kbjobs.content.language_codes import NAMES, OTHER_CODES
+from kbjobs.content.language_model import load_identifier
 from kbjobs.errors import UsageError
 
 if TYPE_CHECKING:
@@ -23,6 +25,8 @@ documentation: below it were pages of code and of names, above it none was wrong
 
 READ_CHARACTERS = 1_500
 """The most characters of a text that are examined; they take about 0.7 milliseconds."""
+
+_cache: list[Path | None] = [None]
 
 MAX_FILTER_LANGUAGES = 50
 
@@ -71,6 +75,14 @@ def read_tag(tag: str) -> str | None:
         return None
     tag = standardize_tag(tag).lower()
     return None if tag.partition("-")[0] in _NO_LANGUAGE else tag
+
+
+def keep_detector_in(folder: Path | None) -> None:
+    """Map the detector's model from a folder, where it is unpacked the first time; for the whole process.
+
+    ``folder`` is where prepared models are kept, None to unpack the model in memory.
+    """
+    _cache[0] = folder
 
 
 def detect(text: str) -> Detection | None:
@@ -161,10 +173,4 @@ def _labels() -> frozenset[str]:
 
 @cache
 def _identifier() -> LanguageIdentifier:
-    import numpy as np
-    from py3langid.langid import MODEL_FILE, LanguageIdentifier
-
-    identifier = LanguageIdentifier.from_model_file(MODEL_FILE, norm_probs=True)
-    # The table is in half precision; converting it for each text takes half of the time. The answers are the same.
-    identifier.nb_ptc = identifier.nb_ptc.astype(np.float32)
-    return identifier
+    return load_identifier(_cache[0])

@@ -169,6 +169,7 @@ class SourceChanges:
             self._options.keeps_text,
             self._context.settings.number("document_seconds"),
             keeps_comments(self._context.settings),
+            engines=self._context.home.engines,
         )
 
     def _batch(self, files: Sequence[FoundFile]) -> Iterator[list[Task]]:

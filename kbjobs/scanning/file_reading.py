@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import time
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from kbjobs.config.settings import Settings
@@ -86,7 +87,8 @@ class Reader:
 
     ``titles`` are the parts that its pages' titles repeat; ``describes``: whether to read metadata; ``keeps_text``:
     whether to return the text; ``document_seconds`` is the setting ``document_seconds``; ``keeps_comments`` is the
-    setting ``comments``; ``explains``: whether to list the parts that are left out.
+    setting ``comments``; ``explains``: whether to list the parts that are left out; ``engines`` is the home's folder of
+    prepared models, which the language detector is one of.
     """
 
     source_id: str
@@ -97,6 +99,7 @@ class Reader:
     document_seconds: float = DOCUMENT_SECONDS
     keeps_comments: bool = False
     explains: bool = False
+    engines: Path | None = None
 
     def seconds(self, task: Task) -> float:
         """The most processor time that reading the document may take, in seconds."""

@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor, wait
 from queue import SimpleQueue
 
+from kbjobs.content.language import keep_detector_in
 from kbjobs.embedding.cores import count_usable_cores
 from kbjobs.errors import KbjobsError
 from kbjobs.scanning.file_reading import Read, Reader, Task, Unread
@@ -80,6 +81,7 @@ class ReadingService:
 
     def __init__(self, reader: Reader) -> None:
         self._reader = reader
+        keep_detector_in(reader.engines)
 
     def read(self, batch: Sequence[Task]) -> Iterator[Read | Unread]:
         """Yield the outcome of each task; the process ends if one exceeds its time limit."""
