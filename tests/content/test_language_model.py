@@ -30,7 +30,12 @@ def unpacked(monkeypatch: pytest.MonkeyPatch) -> list[Path]:
     """The folders into which the tables are unpacked."""
     done: list[Path] = []
     real = language_model._unpack
-    monkeypatch.setattr(language_model, "_unpack", lambda folder: (done.append(folder), real(folder))[1])
+
+    def unpack(folder: Path) -> None:
+        done.append(folder)
+        real(folder)
+
+    monkeypatch.setattr(language_model, "_unpack", unpack)
     return done
 
 
