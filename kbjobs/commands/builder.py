@@ -7,6 +7,7 @@ import os
 import socket
 import sys
 from importlib.util import find_spec
+from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -37,6 +38,14 @@ def builder(
         list[str] | None,
         typer.Option(help="Accept this host name too; may be given several times.", metavar="HOST"),
     ] = None,
+    token_file: Annotated[
+        Path | None,
+        typer.Option(
+            help="Keep the token in this file, for a service; a missing file is written.",
+            metavar="FILE",
+            show_default=False,
+        ),
+    ] = None,
     read_only: Annotated[bool, typer.Option("--read-only", help="Show everything, refuse every change.")] = False,
     search_only: Annotated[
         bool, typer.Option("--search-only", help="Serve only the search, its API, and documents.")
@@ -51,6 +60,8 @@ def builder(
     Example:  kbjobs builder
 
     Example:  kbjobs builder --read-only --port 9000
+
+    Example:  kbjobs builder --search-only --port 8737 --name kb.example.org --token-file token
     """
     missing = [module for module in NEEDED if find_spec(module) is None]
     if missing:
@@ -59,6 +70,7 @@ def builder(
         )
     from kbjobs.web.app import ServerOffer
     from kbjobs.web.server import is_loopback, listen, serve
+    from kbjobs.web.token_file import keep_token
 
     if not is_loopback(host) and not allow_remote:
         raise UsageError(
@@ -68,15 +80,16 @@ def builder(
         )
     home = current_home()
     home.prepare()
+    token = None if token_file is None else keep_token(token_file)
     listening = listen(host, port)
     chosen = int(listening.getsockname()[1])
     shown = f"[{host}]" if ":" in host else host
     names = tuple(name or ()) if is_loopback(host) else (shown, *(name or ()))
 
     def report_address(token: str) -> None:
-        url = f"http://{shown}:{chosen}/?token={token}"
+        url = f"http://{shown}:{chosen}/" + (f"?token={token}" if token_file is None else "")
         if as_json:
-            facts = {"url": url, "token": token, "port": chosen, "home": str(home.path)}
+            facts = {"url": url, "token": token if token_file is None else None, "port": chosen, "home": str(home.path)}
             print_json({**facts, "read_only": read_only, "search_only": search_only})
             sys.stdout.flush()
         else:
@@ -86,11 +99,13 @@ def builder(
                     "From your own machine, forward the port and open the address there:\n"
                     f"  ssh -N -L {chosen}:127.0.0.1:{chosen} {getpass.getuser()}@{socket.gethostname()}"
                 )
+            if token_file is not None:
+                say(f"Its token is in {token_file}: open the address with ?token=TOKEN behind it.")
             print(url, flush=True)
         if show:
             import webbrowser
 
-            webbrowser.open(url)
+            webbrowser.open(f"http://{shown}:{chosen}/?token={token}")
 
     offer = ServerOffer.SEARCH if search_only else ServerOffer.READ_ONLY if read_only else ServerOffer.ALL
-    serve(home, listening, offer, names, report_address)
+    serve(home, listening, offer, names, report_address, token)

@@ -75,7 +75,8 @@ class RequestGuard:
         app: the application.
         token: the token in the address that is printed at the start.
         port: the port it listens on; part of the cookie's name, so that servers on two ports do not interfere.
-        hosts: the host names that requests may use, without port.
+        hosts: the host names that requests may use, without port; others than the loopback's are accepted without a
+            port too, since that is how a proxy at the usual port names them.
         read_only: whether to refuse all writing requests.
     """
 
@@ -85,7 +86,9 @@ class RequestGuard:
         self._app, self._token, self._read_only = app, token, read_only
         self._cookie = f"kbjobs_{port}"
         self._session = secrets.token_urlsafe(32)
-        self._hosts = {one for host in hosts for one in (f"{host}:{port}", *([host] if port == 80 else []))}
+        self._hosts = {
+            one for host in hosts for one in (f"{host}:{port}", *([host] if port == 80 or host not in LOOPBACK else []))
+        }
         self._writes, self._wrong = RequestThrottle(*WRITES), RequestThrottle(*WRONG_TOKENS)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:

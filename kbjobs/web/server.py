@@ -80,6 +80,7 @@ def serve(
     offer: ServerOffer,
     names: tuple[str, ...],
     on_start: Callable[[str], None],
+    token: str | None = None,
 ) -> None:
     """Serve until SIGINT or SIGTERM.
 
@@ -89,10 +90,11 @@ def serve(
         offer: what to offer.
         names: host names that requests may use, in addition to the loopback's.
         on_start: called with the token.
+        token: the token; by default a new one.
     """
     _allow_connections()
     port = int(listening.getsockname()[1])
-    token = secrets.token_urlsafe(24)
+    token = token or secrets.token_urlsafe(24)
     hub = EventHub(home)
     app = make_app(home, hub, Access(token, port, (*LOOPBACK, *names), offer))
     config = uvicorn.Config(

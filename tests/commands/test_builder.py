@@ -8,6 +8,9 @@ import signal
 import subprocess
 import sys
 import time
+import urllib.error
+import urllib.request
+from pathlib import Path
 
 import pytest
 
@@ -70,3 +73,60 @@ def test_what_it_needs_is_named(kbjobs: Kbjobs, monkeypatch: pytest.MonkeyPatch)
     assert ended.exception is not None
     assert "no_such_package" in str(ended.exception)
     assert getattr(ended.exception, "exit_code", None) is ExitCode.MISSING_REQUIREMENT
+
+
+@pytest.mark.processes
+def test_a_token_file_keeps_the_token_and_is_not_printed(tmp_path: Path) -> None:
+    file = tmp_path / "token"
+    tokens = set()
+    for _ in range(2):
+        process = start("--search-only", "--name", "kb.example.org", "--token-file", str(file))
+        assert process.stdout is not None
+        url = process.stdout.readline().strip()
+        token = file.read_text().strip()
+        tokens.add(token)
+        for headers, code in (
+            ({"Authorization": f"Bearer {token}"}, 200),
+            ({"Authorization": f"Bearer {token}", "Host": "kb.example.org"}, 200),
+            ({"Authorization": f"Bearer {token}", "Host": "evil.example.org"}, 421),
+            ({"Authorization": "Bearer other"}, 401),
+            ({}, 401),
+        ):
+            assert status(f"{url}api/sources", headers) == code, headers
+        process.send_signal(signal.SIGTERM)
+        output, messages = process.communicate(timeout=30)
+        assert token not in url + output + messages
+        assert str(file) in messages
+    assert len(tokens) == 1 and file.stat().st_mode & 0o777 == 0o600
+
+
+def status(url: str, headers: dict[str, str]) -> int:
+    try:
+        with urllib.request.urlopen(urllib.request.Request(url, headers=headers), timeout=30) as reply:
+            return int(reply.status)
+    except urllib.error.HTTPError as error:
+        return error.code
+
+
+@pytest.mark.parametrize(
+    ("content", "mode", "reason"),
+    [
+        ("short", 0o600, "holds no token of 24 or more"),
+        ("a" * 30 + " b", 0o600, "holds no token"),
+        ("é" * 30, 0o600, "holds no token"),
+        ("", 0o600, "holds no token"),
+        ("a" * 2_000, 0o600, "holds no token"),
+        ("a" * 30, 0o644, "can be read by others"),
+        (None, 0o600, "cannot write"),
+    ],
+)
+def test_a_token_file_that_is_no_good(
+    kbjobs: Kbjobs, tmp_path: Path, content: str | None, mode: int, reason: str
+) -> None:
+    file = tmp_path / ("none/token" if content is None else "token")
+    if content is not None:
+        file.write_text(content)
+        file.chmod(mode)
+    ended = kbjobs("builder", "--token-file", file, check=7 if content is None else 2)
+    assert reason in ended.stderr and str(file) in ended.stderr
+    assert not content or content not in ended.stderr
