@@ -38,12 +38,11 @@ COLUMNS = (
 )
 
 
-def show_forecast(chain: Chain, sources: Sequence[str | None], as_json: bool, code: int) -> None:
-    """Print what a chain would do on each source.
+def show_forecast(subjects: Sequence[tuple[Chain, str | None]], as_json: bool, code: int) -> None:
+    """Print what chains would do.
 
     Args:
-        chain: the chain.
-        sources: the ids of the sources; None stands for a job without one.
+        subjects: each chain with the id of a source; None stands for a job without one.
         as_json: whether to print JSON.
         code: an exit code found so far.
 
@@ -53,7 +52,7 @@ def show_forecast(chain: Chain, sources: Sequence[str | None], as_json: bool, co
     from kbjobs.services.jobs import get_job_manager
 
     manager = get_job_manager()
-    found = [manager.forecast(chain, source) for source in dict.fromkeys(sources)]
+    found = [manager.forecast(chain, source) for chain, source in subjects]
     if as_json:
         print_json([one.as_dict() for one in found])
     else:

@@ -40,6 +40,10 @@ if TYPE_CHECKING:
     from kbjobs.services.jobs import JobManager
 
 
+Subject = tuple["Chain", str | None]
+"""A chain to run, and the id of the source to run it on; None for a job without one."""
+
+
 class IfActive(StrEnum):
     """What to do where the same job is pending or running."""
 
@@ -165,8 +169,7 @@ def read_limits(
 
 
 def submit(
-    chain: Chain,
-    sources: Sequence[str | None],
+    subjects: Sequence[Subject],
     options: dict[str, Any],
     finish: Callable[[Job], None] | None = None,
     damaged: DamagedSources | None = None,
@@ -177,8 +180,7 @@ def submit(
     sources, those that lack what they need are named and left out.
 
     Args:
-        chain: the chain to run.
-        sources: the ids of the sources; None stands for a job without one.
+        subjects: each chain to run, with the id of its source; None stands for a job without one.
         options: the values of SUBMIT_OPTIONS, by name.
         finish: called with each job that was followed until it ended well.
         damaged: the sources left out, if all registered sources were meant; they show in the exit code.
@@ -194,7 +196,7 @@ def submit(
     limits = read_limits(options["not_before"], options["until"], options["timeout"], options["retries"])
     try:
         terms = (options["priority"], limits, options["resume"])
-        planned = _plan_each(lambda source: manager.plan(chain, source, *terms), sources, damaged)
+        planned = _plan_each(lambda chain, source: manager.plan(chain, source, *terms), subjects, damaged)
         if not quiet:
             for note in dict.fromkeys(note for one in planned for note in one.notes):
                 say(note)
@@ -223,7 +225,7 @@ def submit(
 
 
 def _plan_each(
-    plan: Callable[[str | None], Planned], sources: Sequence[str | None], damaged: DamagedSources | None
+    plan: Callable[[Chain, str | None], Planned], subjects: Sequence[Subject], damaged: DamagedSources | None
 ) -> list[Planned]:
     """Plan a job for each source. Of all registered sources, one that lacks what it needs is named and left out.
 
@@ -231,9 +233,9 @@ def _plan_each(
     """
     planned: list[Planned] = []
     refused: dict[str, KbjobsError] = {}
-    for source in dict.fromkeys(sources):
+    for chain, source in subjects:
         try:
-            planned.append(plan(source))
+            planned.append(plan(chain, source))
         except (NotFoundError, UnavailableError, MissingRequirementError) as error:
             if damaged is None or source is None:
                 raise
@@ -275,10 +277,41 @@ def submit_to_each(chain: Chain, named: Sequence[str | None], options: dict[str,
     """
     damaged = DamagedSources()
     sources = _choose_sources(named, options["all_sources"], damaged)
+    _submit_or_forecast([(chain, source) for source in dict.fromkeys(sources)], options, damaged, forecast)
+
+
+def submit_own_chains(options: dict[str, Any], forecast: bool) -> None:
+    """Submit the chain of its own of each registered source that has one.
+
+    A source whose chain cannot be read is named and left out, and the command exits with 3.
+
+    Args:
+        options: the values of SUBMIT_OPTIONS, by name, and ``all_sources``.
+        forecast: whether to print what the jobs would do instead.
+
+    Raises:
+        UsageError: neither a chain is named nor ``--all-sources`` given.
+        NotFoundError: no source has a chain of its own.
+        KbjobsError, typer.Exit: as :func:`submit_to_each`.
+    """
+    if not options["all_sources"]:
+        raise UsageError(
+            "no chain is named", "Name one (kbjobs chains list), or give --all-sources for their own ones."
+        )
+    from kbjobs.services.source_profiles import read_own_chains
+
+    damaged = DamagedSources()
+    subjects: list[Subject] = list(read_own_chains(current_home(), damaged))
+    _submit_or_forecast(subjects, options, damaged, forecast)
+
+
+def _submit_or_forecast(
+    subjects: Sequence[Subject], options: dict[str, Any], damaged: DamagedSources, forecast: bool
+) -> None:
     if forecast:
-        show_forecast(chain, sources, options["as_json"], damaged.code)
+        show_forecast(subjects, options["as_json"], damaged.code)
     else:
-        submit(chain, sources, options, damaged=damaged if options["all_sources"] else None)
+        submit(subjects, options, damaged=damaged if options["all_sources"] else None)
 
 
 def _choose_sources(named: Sequence[str | None], all_sources: bool, damaged: DamagedSources) -> list[str | None]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import inspect
 from typing import Annotated, Any
 
 import typer
@@ -11,15 +10,17 @@ from kbjobs.commands._app import App
 from kbjobs.commands._completion import complete_chains, complete_sources
 from kbjobs.commands._forecast import DRY_RUN
 from kbjobs.commands._render import say
-from kbjobs.commands._submitting import ALL_SOURCES, SUBMIT_OPTIONS, submit_to_each, with_options
+from kbjobs.commands._submitting import ALL_SOURCES, SUBMIT_OPTIONS, submit_own_chains, submit_to_each, with_options
 from kbjobs.config.home import current_home
+from kbjobs.errors import UsageError
 
 app = App()
 
 FILE = Annotated[
-    str,
+    str | None,
     typer.Argument(
-        help="A chain file, or the name of a chain (kbjobs chains list).",
+        metavar="[FILE]",
+        help="A chain file, or the name of a chain (kbjobs chains list); without it, each source's own.",
         show_default=False,
         autocompletion=complete_chains,
     ),
@@ -35,6 +36,11 @@ SOURCE = Annotated[
 
 
 def _chain(**values: Any) -> None:
+    if values["file"] is None:
+        if values["source"]:
+            raise UsageError("no chain is named", "Name one: kbjobs chain NAME --source ID. Nothing was queued.")
+        submit_own_chains(values, values["dry_run"])
+        return
     from kbjobs.services.chain_files import read_chain_with_warnings
 
     found, warnings = read_chain_with_warnings(current_home(), values["file"])
@@ -45,7 +51,7 @@ def _chain(**values: Any) -> None:
 
 
 OPTIONS = (
-    ("file", FILE, inspect.Parameter.empty),
+    ("file", FILE, None),
     ("source", SOURCE, None),
     ("dry_run", DRY_RUN, False),
     ("all_sources", ALL_SOURCES, False),
@@ -60,5 +66,7 @@ Example:  kbjobs chain generate_source.toml --source wiki --resume
 Example:  kbjobs chain generate-source --source wiki --dry-run
 
 Example:  kbjobs chain generate-offline --all-sources --detach
+
+Example:  kbjobs chain --all-sources
 """
 app.command("chain")(with_options(_chain, OPTIONS, DESCRIPTION))

@@ -206,7 +206,7 @@ def _deleting_command(kind: JobType[Any], example: str) -> Callable[..., None]:
             manager.plan(manager.find_chain(kind.name, {**params, "confirm": source}), source)
             what = describe_deletion(manager.home, source, params["keep_files"])
             params["confirm"] = ask_for_id(source, what, values["no_input"])
-        submit(manager.find_chain(kind.name, params), [source], values)
+        submit([(manager.find_chain(kind.name, params), source)], values)
 
     parameters: list[tuple[str, Any, Any]] = [("source", SOURCE, inspect.Parameter.empty)]
     parameters += [(field, *_option(field, declared)) for field, declared in kind.params.model_fields.items()]
@@ -232,7 +232,7 @@ def _file_command(kind: JobType[Any]) -> Callable[..., None]:
             raise UsageError("two sources were given", f"Give the path of a file, or {target} alone.")
         else:
             source = target
-        submit(get_job_manager().find_chain(kind.name, params), [source], values)
+        submit([(get_job_manager().find_chain(kind.name, params), source)], values)
 
     parameters: list[tuple[str, Any, Any]] = [("target", TARGET, inspect.Parameter.empty)]
     if kind.target.name_source is not None:
@@ -251,7 +251,7 @@ def _named_command(kind: JobType[Any]) -> Callable[..., None]:
         from kbjobs.services.jobs import get_job_manager
 
         params = {field: value for field in fields if (value := values[_name_in_python(field)]) is not None}
-        submit(get_job_manager().find_chain(kind.name, {name: values[name], **params}), [None], values)
+        submit([(get_job_manager().find_chain(kind.name, {name: values[name], **params}), None)], values)
 
     described = kind.params.model_fields[name].description
     argument = typer.Argument(
@@ -277,7 +277,8 @@ def _several_command(kind: JobType[Any]) -> Callable[..., None]:
         if len(names) > 1:
             params["sources"] = names
         finish = partial(show_page, manager) if values["open"] else None
-        submit(manager.find_chain(kind.name, params), names if len(names) == 1 else [None], values, finish)
+        source = names[0] if len(names) == 1 else None
+        submit([(manager.find_chain(kind.name, params), source)], values, finish)
 
     parameters: list[tuple[str, Any, Any]] = [("source", SEVERAL, None)]
     parameters += [(field, *_option(field, declared)) for field, declared in fields.items()]

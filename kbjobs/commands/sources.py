@@ -13,6 +13,8 @@ import typer
 from kbjobs.commands._app import App
 from kbjobs.commands._arguments import SOURCE
 from kbjobs.commands._asking import NO_INPUT, YES, ask_unless
+from kbjobs.commands._completion import complete_chains, complete_sources
+from kbjobs.commands._declared import apply
 from kbjobs.commands._job_commands import JobCommand, JobGroup
 from kbjobs.commands._render import DamagedSources, print_json, print_table, say
 from kbjobs.commands._table import Cell, Column, print_list
@@ -35,6 +37,20 @@ app = App(cls=SourcesGroup)
 
 JSON = Annotated[bool, typer.Option("--json", help="JSON on stdout.")]
 
+CHAIN = Annotated[
+    str | None,
+    typer.Option(
+        help="Its own chain (a name or a file), which kbjobs chain --all-sources runs.",
+        metavar="CHAIN",
+        show_default=False,
+        autocompletion=complete_chains,
+    ),
+]
+LANGUAGE_FILTER = Annotated[
+    str | None,
+    typer.Option(help="The language filter of its jobs: en, or en,be.", metavar="CODES", show_default=False),
+]
+
 COLUMNS = (
     Column("SOURCE", good=18, least=7),
     Column("NAME", good=20, least=6),
@@ -46,7 +62,7 @@ COLUMNS = (
 
 @app.callback()
 def sources() -> None:
-    """Register, edit, list, show, tag, relocate, verify, rebuild, compact and delete sources; what was skipped.
+    """Register, declare, edit, list, show, tag, relocate, verify, rebuild, compact and delete sources.
 
     Example:  kbjobs sources add wiki ./pages --base-url https://wiki.example.org/
     """
@@ -55,10 +71,27 @@ def sources() -> None:
 @app.command()
 def add(
     source_id: Annotated[str, typer.Argument(metavar="ID", help="Id of the new source.", show_default=False)],
-    paths: Annotated[list[Path], typer.Argument(metavar="PATH…", help="Folders or files.", show_default=False)],
+    paths: Annotated[
+        list[Path] | None, typer.Argument(metavar="[PATH…]", help="Folders or files.", show_default=False)
+    ] = None,
+    url: Annotated[
+        str | None,
+        typer.Option(help="A site to be scraped, in place of paths.", metavar="URL", show_default=False),
+    ] = None,
     name: Annotated[str, typer.Option(help="A name for people.")] = "",
     license_name: Annotated[str, typer.Option("--license", help="Licence of the content.")] = "",
     base_url: Annotated[str, typer.Option(help="The pages' address online; kbjobs builds their URLs from it.")] = "",
+    chain: CHAIN = None,
+    language_filter: LANGUAGE_FILTER = None,
+    like: Annotated[
+        str | None,
+        typer.Option(
+            help="Take licence, chain, filter and scrape options from this source.",
+            metavar="SOURCE",
+            show_default=False,
+            autocompletion=complete_sources,
+        ),
+    ] = None,
     copy: Annotated[bool, typer.Option("--copy", help="Copy the files into the home.")] = False,
     yes: YES = False,
     no_input: NO_INPUT = False,
@@ -70,14 +103,21 @@ def add(
     than 20,000 files.
 
     Example:  kbjobs sources add wiki ./pages --name "Our wiki" --license CC-BY-SA-4.0
+
+    Example:  kbjobs sources add guide --url https://guide.example.org/ --like manual
     """
-    ask = ask_unless(yes, no_input)
-    described = front.SourceFields(name, license_name, base_url)
-    source, files = front.register(current_home(), source_id, paths, described, copy, ask)
+    from kbjobs.services.source_profiles import NewSource, add_source
+
+    given = front.SourceFields(name or None, license_name or None, base_url or None, chain, language_filter)
+    wanted = NewSource(source_id, tuple(paths or ()), url, given, like, copy)
+    source, files = add_source(current_home(), wanted, ask_unless(yes, no_input))
+    following = f"run index-offline {source.id}" if url is None else f"run scrape {source.id}"
+    if source.chain:
+        following = f"chain {source.chain} --source {source.id}"
     if as_json:
         print_json({**asdict(source), "files": files})
     else:
-        say(f"Source {source.id}: {counted(files, 'file')}. Next: kbjobs run index-offline {source.id}")
+        say(f"Source {source.id}: {counted(files, 'file') if url is None else url}. Next: kbjobs {following}")
 
 
 @app.command()
@@ -96,18 +136,24 @@ def edit(
     base_url: Annotated[
         str | None, typer.Option(help="The pages' address online; an empty one if there is none.", show_default=False)
     ] = None,
+    chain: CHAIN = None,
+    language_filter: LANGUAGE_FILTER = None,
     yes: YES = False,
     no_input: NO_INPUT = False,
     as_json: JSON = False,
 ) -> None:
-    """Change a source: add or drop paths, change its name, licence or base URL.
+    """Change a source: add or drop paths, change its name, licence, base URL, chain or filter; '' clears one.
 
     The next job that reads the source removes the documents of a dropped path. No file is deleted.
 
     Example:  kbjobs sources edit wiki --add ./more-pages --name "Our wiki"
     """
     ask = ask_unless(yes, no_input)
-    described = front.SourceFields(name, license_name, base_url)
+    from kbjobs.services.source_profiles import check_fields
+
+    described = check_fields(
+        current_home(), front.SourceFields(name, license_name, base_url, chain, language_filter), Path.cwd()
+    )
     edited = front.edit(current_home(), source_id, add or (), drop or (), described, ask)
     if as_json:
         print_json(edited.as_dict())
@@ -220,6 +266,7 @@ def show(source_id: SOURCE, as_json: JSON = False) -> None:
         ("base URL", source.base_url),
     ]
     rows += [("path", path) for path in source.paths]
+    rows += [("chain", source.chain), ("language filter", source.language_filter), ("declared in", source.declared_in)]
     rows += [("created", source.created_at), ("documents", f"{state.documents:,}")]
     if state.filtered:
         rows.append(("filtered", f"{state.filtered:,} more documents, left out by their language"))
@@ -342,6 +389,7 @@ def _titles(evidence: object) -> str:
     return "; ".join(str(one.get("title", "")) for one in found if isinstance(one, dict))
 
 
+app.command()(apply)
 app.command()(verify)
 app.command()(rebuild)
 app.command()(compact)

@@ -184,7 +184,15 @@ def _merge_manifest(folder: SourceFolder, live: SourceFolder, written: Source, i
     old = live.read()
     tags = tuple(dict.fromkeys([*old.tags, *written.tags]))
     if not is_own:
-        return replace(written, tags=tags, suggested_tags=old.suggested_tags, rejected_tags=old.rejected_tags)
+        return replace(
+            written,
+            tags=tags,
+            suggested_tags=old.suggested_tags,
+            rejected_tags=old.rejected_tags,
+            chain=old.chain,
+            language_filter=old.language_filter,
+            declared_in=old.declared_in,
+        )
     return replace(
         old,
         name=old.name or written.name,

@@ -10,7 +10,7 @@ from pydantic import Field
 
 from kbjobs.context import Context, PhaseResult
 from kbjobs.phases.job_type import JobType, Params, PhaseForecast, PhaseRequest, Plan
-from kbjobs.phases.source_checks import check_folders
+from kbjobs.phases.source_checks import check_folders, choose_filter
 
 
 class MetadataParams(Params):
@@ -19,7 +19,7 @@ class MetadataParams(Params):
     language_filter: str | None = Field(
         None,
         description="Index only documents in these languages (en, or en,be) or in an unknown one. Nothing is"
-        " deleted; without the option, all documents are indexed again.",
+        " deleted. Without it, the source's own filter, if it has one; otherwise all documents are indexed again.",
     )
     force: bool = Field(False, description="Read every document again, even if it has not changed.")
     allow_delete: bool = Field(False, description="Continue even if more than 20 % of the source's documents are gone.")
@@ -30,11 +30,8 @@ def plan(request: PhaseRequest[MetadataParams]) -> Plan[MetadataParams]:
     params = request.params
     if not request.is_general:
         check_folders(request.source)
-    if params.language_filter is None:
-        return Plan(params)
-    from kbjobs.content.language import parse_filter
-
-    return Plan(params.model_copy(update={"language_filter": ",".join(parse_filter(params.language_filter))}))
+    wanted = choose_filter(request, params.language_filter)
+    return Plan(params.model_copy(update={"language_filter": wanted}))
 
 
 def forecast(request: PhaseRequest[MetadataParams]) -> PhaseForecast:

@@ -36,6 +36,19 @@ def check_folders(source: SourceFolder) -> None:
         )
 
 
+def choose_filter(request: PhaseRequest[Any], given: str | None) -> str | None:
+    """The language filter of a job, in its normal form: the given one, or else its source's own; None without either.
+
+    Raises UsageError if it names no language.
+    """
+    from kbjobs.content.language import parse_filter
+
+    folder = request.folder
+    if given is None and folder is not None and folder.manifest.exists():
+        given = folder.read().language_filter or None
+    return None if given is None else ",".join(parse_filter(given))
+
+
 def check_disk(home: Home, source: SourceFolder, recut: str | None = None) -> None:
     """Check that the disk has room for what a job writes.
 

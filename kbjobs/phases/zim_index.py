@@ -20,7 +20,7 @@ from kbjobs.errors import ConflictError, KbjobsError, UsageError
 from kbjobs.phases import index_offline, index_online
 from kbjobs.phases.index_parameters import IndexParams, LocalModelParams
 from kbjobs.phases.job_type import JobType, PhaseForecast, PhaseRequest, Plan, Target, filled
-from kbjobs.phases.source_checks import check_disk, check_folders, check_store
+from kbjobs.phases.source_checks import check_disk, check_folders, check_store, choose_filter
 from kbjobs.phases.zim_files import CHECK_DOWNLOAD, check_zim, name_source, zims_of
 from kbjobs.store.clocks import now_text
 from kbjobs.store.sources import Source, SourceFolder
@@ -50,10 +50,7 @@ def plan(request: PhaseRequest[ZimIndexParams]) -> Plan[ZimIndexParams]:
             check_folders(request.source)
             check_disk(request.home, request.source)
             check_store(request.home, request.settings)
-    if params.language_filter is not None:
-        from kbjobs.content.language import parse_filter
-
-        params = params.model_copy(update={"language_filter": ",".join(parse_filter(params.language_filter))})
+    params = params.model_copy(update={"language_filter": choose_filter(request, params.language_filter)})
     if params.online:
         if params.model is not None:
             raise UsageError("--online and --model exclude each other", "Give one of them.")

@@ -5,10 +5,11 @@ from __future__ import annotations
 import contextlib
 import os
 import shutil
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+from urllib.parse import urlsplit
 
 from kbjobs.config.home import Home
 from kbjobs.errors import ConflictError, NotFoundError, UnavailableError, UsageError
@@ -56,6 +57,12 @@ class SourceFields:
     name: str | None = None
     license: str | None = None
     base_url: str | None = None
+    chain: str | None = None
+    language_filter: str | None = None
+
+    def given(self) -> dict[str, Any]:
+        """The values that are given, by name."""
+        return {name: value for name, value in asdict(self).items() if value is not None}
 
 
 NOT_DESCRIBED = SourceFields()
@@ -102,16 +109,41 @@ def register(
         with lock_source(folder.lock, source_id, LOCK_SECONDS):
             _refuse_existing(folder)  # another command may have been faster
             roots = _copy_files(folder, files)
-    source = Source(
-        source_id,
-        tuple(str(root) for root in roots),
-        described.name or "",
-        described.license or "",
-        base_url,
-        now_text(),
-    )
+    source = replace(Source(source_id, tuple(str(root) for root in roots), created_at=now_text()), **described.given())
     folder.write(source)
     return source, len(files)
+
+
+def register_site(
+    home: Home, source_id: str, scrape: Mapping[str, Any], described: SourceFields = NOT_DESCRIBED
+) -> Source:
+    """Register a site that is to be scraped: a source that has no page yet.
+
+    Args:
+        home: the home to register it in.
+        source_id: the source's id.
+        scrape: the parameters of its scrapes, among them ``url``.
+        described: its name, license and so on; the base URL is by default that of the site.
+
+    Raises:
+        ConflictError: there is a source of that id, or its folder holds pages.
+    """
+    folder = SourceFolder(home.sources, source_id)
+    _check_base_url(described.base_url or "")
+    _refuse_existing(folder)
+    if folder.pages.exists() and any(folder.pages.iterdir()):
+        raise ConflictError(
+            f"{folder.pages} contains files that were kept from an earlier source",
+            f"Move it away, or register it: kbjobs sources add ID {folder.pages}",
+        )
+    home.prepare()
+    parts = urlsplit(str(scrape["url"]))
+    site = Source(source_id, (str(folder.pages),), base_url=f"{parts.scheme}://{parts.netloc}/", created_at=now_text())
+    source = replace(site, **described.given())
+    folder.pages.mkdir(mode=0o700, parents=True, exist_ok=True)
+    folder.write(source)
+    folder.write_scrape(dict(scrape))
+    return source
 
 
 def edit(
@@ -158,8 +190,7 @@ def edit(
         if not paths:
             raise UsageError(f"{source_id!r} would have no paths left", "Give the new one too: --add PATH.")
         _refuse_renamed(source, kept, paths)
-        said = {name: value for name, value in asdict(described).items() if value is not None}
-        changed = replace(source, paths=tuple(paths), **said)
+        changed = replace(source, paths=tuple(paths), **described.given())
         if changed.base_url and len(paths) > 1 and (added or changed.base_url != source.base_url):
             from kbjobs.content.source_files import FoundFile, find_files
 

@@ -32,7 +32,9 @@ class Source:
     """A registered source: where its files are (absolute paths) and how its pages are named.
 
     ``tags`` are the user's own; ``suggested_tags`` is the result of suggest_tags, None if it never ran;
-    ``rejected_tags`` must not be suggested again.
+    ``rejected_tags`` must not be suggested again. ``chain`` is the name or the file of its own chain, which
+    ``kbjobs chain --all-sources`` runs; ``language_filter`` is the filter of jobs that are given none; ``declared_in``
+    is the file that declares it ('' for none of them).
     """
 
     id: str
@@ -44,6 +46,9 @@ class Source:
     tags: tuple[str, ...] = ()
     suggested_tags: dict[str, Any] | None = None
     rejected_tags: tuple[str, ...] = ()
+    chain: str = ""
+    language_filter: str = ""
+    declared_in: str = ""
 
 
 def is_source_id(name: str) -> bool:
@@ -136,6 +141,9 @@ class SourceFolder:
             tags=_read_tags(values.get("tags")),
             suggested_tags=suggested if isinstance(suggested, dict) else None,
             rejected_tags=_read_tags(values.get("rejected_tags")),
+            chain=self._text(values, "chain"),
+            language_filter=self._text(values, "language_filter"),
+            declared_in=self._text(values, "declared_in"),
         )
 
     def write(self, source: Source) -> None:
@@ -143,11 +151,16 @@ class SourceFolder:
         is_new = not self.path.exists()
         self.path.mkdir(mode=0o700, parents=True, exist_ok=True)
         values = {**asdict(source), "paths": list(source.paths)}
+        former = self._load() if self.manifest.exists() else {}
         for name in ("tags", "suggested_tags", "rejected_tags"):
             if not values[name]:
                 del values[name]
+        for name in ("chain", "language_filter", "declared_in"):
+            if not values[name]:
+                del values[name]
+                former.pop(name, None)
         try:
-            self._save({**(self._load() if self.manifest.exists() else {}), **values})
+            self._save({**former, **values})
         except OSError:
             if is_new:
                 with contextlib.suppress(OSError):

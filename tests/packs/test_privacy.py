@@ -102,6 +102,9 @@ SOURCE: dict[str, tuple[str | None, str]] = {
     "tags": ("source.tags", "the accepted ones"),
     "suggested_tags": (None, "not accepted"),
     "rejected_tags": (None, "not accepted"),
+    "chain": (None, "what somebody does on this machine; it may be a path"),
+    "language_filter": (None, "what somebody does on this machine"),
+    "declared_in": (None, "a path of this machine"),
 }
 # Every kind of record in a pack, and what is in it that is in no column.
 KINDS: dict[str, type[BaseModel]] = {
@@ -201,6 +204,9 @@ def test_nothing_private_is_in_a_pack(home: Home, tmp_path: Path, base: str, inc
         "rejected_tags": ["rejected-secret"],
         "scrape": {"url": "https://scrape-secret/"},
         "note": "note-secret",
+        "chain": "/home/joe/chain-secret.toml",
+        "declared_in": "/home/joe/declared-secret.toml",
+        "language_filter": "en",
     }
     folder.manifest.write_text(json.dumps(values))
     written = build(folder, tmp_path / "store", include_backup)
