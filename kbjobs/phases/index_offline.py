@@ -273,6 +273,7 @@ JOB_TYPE = JobType(
     params=IndexOfflineParams,
     plan=plan,
     run=run,
+    shares_worker=True,
     advise=advise,
     forecast=forecast,
     after=("scrape", "metadata"),

@@ -123,4 +123,5 @@ JOB_TYPE = JobType(
     params=StepsParams,
     plan=plan,
     run=run,
+    shares_worker=True,
 )

@@ -15,7 +15,7 @@ from kbjobs.store import clocks
 from kbjobs.store.history import delete_jobs, list_attempts, old_jobs
 from kbjobs.store.jobs import Job, NewJob
 from kbjobs.store.queue import Queue, StaleWorkerError
-from kbjobs.store.runs import RunOutcome
+from kbjobs.store.run_outcomes import RunOutcome
 from kbjobs.store.transitions import Event, Status
 from tests.conftest import phase_state
 
