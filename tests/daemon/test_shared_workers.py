@@ -91,6 +91,11 @@ def test_two_jobs_on_one_source_share_a_process(manager: JobManager) -> None:
     manager.unpause()
     assert statuses(manager, ids) == [(Status.COMPLETED, 1)] * 3
     assert len(set.union(*workers_of(manager.home).values())) == 1
+    import kbjobs_test_types
+
+    ledger = kbjobs_test_types.open_ledger(manager.home.sources / "a")
+    assert ledger.execute("SELECT count(*) FROM meetings").fetchone()[0] == 0
+    ledger.close()
 
 
 def test_a_job_of_another_type_is_not_passed_over(manager: JobManager) -> None:
