@@ -11,7 +11,7 @@ from measuring import KBJOBS, compare, temporary_home, wall_seconds
 from kbjobs.errors import ExitCode
 from kbjobs.store.jobs import NewJob
 from kbjobs.store.queue import Queue
-from kbjobs.store.runs import RunOutcome
+from kbjobs.store.run_outcomes import RunOutcome
 from kbjobs.store.transitions import Event
 
 JOBS = 10_000

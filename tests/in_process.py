@@ -1,8 +1,8 @@
 """Commands, the daemon and its workers within the process of pytest: the program's own code, without starting Pythons.
 
 A command is the Typer app called with streams of its own. The daemon is the real supervisor in a thread, and a worker
-is the real ``run_job`` in another; what the operating system does between processes (signals, locks that are freed by a
-death, streams, the environment a process begins with) is left to tests that are marked ``processes``.
+is the real ``run_jobs`` in another; what the operating system does between processes (signals, locks that are freed by
+a death, streams, the environment a process begins with) is left to tests that are marked ``processes``.
 """
 
 from __future__ import annotations
@@ -28,10 +28,11 @@ from kbjobs.commands._errors import run_app
 from kbjobs.config.home import Home
 from kbjobs.content.zim_report import PageService
 from kbjobs.daemon import launching, progress_writer, worker
+from kbjobs.daemon.next_jobs import WorkerProcess
 from kbjobs.daemon.progress_writer import LOST
 from kbjobs.daemon.supervisor import Supervisor
 from kbjobs.daemon.wake_pipe import nudge
-from kbjobs.daemon.worker import run_job
+from kbjobs.daemon.worker import run_jobs
 from kbjobs.embedding import choose
 from kbjobs.embedding.choose import load_folder
 from kbjobs.embedding.embedder import Embedder
@@ -86,9 +87,10 @@ def run_command(arguments: Sequence[str], stdin: str = "", cwd: Path | None = No
 class ThreadWorker:
     """A worker in a thread, with what the supervisor asks of a process."""
 
-    def __init__(self, home: Home, job: Job, run_id: str) -> None:
+    def __init__(self, home: Home, job: Job, run_id: str, slots: int) -> None:
         self.pid = os.getpid()
-        self._home, self._job, self._run_id = home, job, run_id
+        self._home, self._job, self._run_id, self._slots = home, job, run_id, slots
+        self._handler: logging.FileHandler | None = None
         self._stop = threading.Event()
         self._status: int | None = None
         self.thread = threading.Thread(target=self._run, name=f"worker-{job.id}", daemon=True)
@@ -104,20 +106,28 @@ class ThreadWorker:
 
     def _run(self) -> None:
         status = 1
-        handler = logging.FileHandler(self._home.log_file(self._job.id, self._job.attempt), encoding="utf-8")
-        handler.setFormatter(FORMAT)
         root = logging.getLogger()
         level = root.level
-        root.addHandler(handler)
+        self._switch_log(self._home.log_file(self._job.id, self._job.attempt))
         root.setLevel(logging.INFO)
+        process = WorkerProcess(self._stop, self._slots, lambda pid: pid == os.getpid(), self._switch_log)
         try:
-            status = run_job(self._home, self._job.id, self._run_id, self._stop)
+            status = run_jobs(self._home, self._job.id, self._run_id, process)
         finally:
-            root.removeHandler(handler)
+            self._switch_log(None)
             root.setLevel(level)
-            handler.close()
             self._status = status
             nudge(self._home.wake_pipe)
+
+    def _switch_log(self, path: Path | None) -> None:
+        root = logging.getLogger()
+        if self._handler is not None:
+            root.removeHandler(self._handler)
+            self._handler.close()
+        self._handler = None if path is None else logging.FileHandler(path, encoding="utf-8")
+        if self._handler is not None:
+            self._handler.setFormatter(FORMAT)
+            root.addHandler(self._handler)
 
 
 class ThreadSupervisor(Supervisor):
@@ -168,7 +178,7 @@ class ThreadSupervisor(Supervisor):
         """The pipe is there; ``Daemons.kill`` calls ``end``."""
 
     def _spawn(self, job: Job, run_id: str) -> Any:
-        started = ThreadWorker(self.home, job, run_id)
+        started = ThreadWorker(self.home, job, run_id, self.settings.integer("workers"))
         self.workers.append(started)
         return started
 

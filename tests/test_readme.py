@@ -23,7 +23,7 @@ from kbjobs.errors import ExitCode
 from kbjobs.services.jobs import JobManager
 from kbjobs.services.sources import register
 from kbjobs.store.queue import Queue
-from kbjobs.store.runs import RunOutcome
+from kbjobs.store.run_outcomes import RunOutcome
 from kbjobs.store.transitions import Event, Status
 from tests.conftest import MODEL, ROOT, Kbjobs, wait_until, write_pages
 

@@ -53,7 +53,12 @@ class IfActive(StrEnum):
 
 PRIORITY = Annotated[
     int,
-    typer.Option(min=-MAX_PRIORITY, max=MAX_PRIORITY, help="Higher runs first.", rich_help_panel=WHEN),
+    typer.Option(
+        min=-MAX_PRIORITY,
+        max=MAX_PRIORITY,
+        help="Higher runs first; each hour of waiting adds one.",
+        rich_help_panel=WHEN,
+    ),
 ]
 DETACH = Annotated[
     bool,

@@ -23,7 +23,8 @@ NONE = "none"
 def edit(
     job: JOB,
     priority: Annotated[
-        int | None, typer.Option(min=-MAX_PRIORITY, max=MAX_PRIORITY, help="Higher runs first.")
+        int | None,
+        typer.Option(min=-MAX_PRIORITY, max=MAX_PRIORITY, help="Higher runs first; each hour of waiting adds one."),
     ] = None,
     not_before: Annotated[
         str | None, typer.Option(help="Start no earlier: 22:00, +2h; none: start as soon as possible.", metavar="TIME")

@@ -6,6 +6,7 @@ import os
 from dataclasses import dataclass
 from pathlib import Path
 
+from kbjobs.config.run_ids import worker_of
 from kbjobs.errors import UnavailableError
 from kbjobs.system.mounts import MOUNT_TABLE, find_file_system
 
@@ -140,8 +141,8 @@ class Home:
         return self.visualisation / f"{name}.html"
 
     def worker_lock(self, run_id: str) -> Path:
-        """Held by a worker for its whole life."""
-        return self.path / "locks" / f"run-{run_id}.lock"
+        """Held by the worker of a run for its whole life, whichever jobs it runs."""
+        return self.path / "locks" / f"run-{worker_of(run_id)}.lock"
 
     def log_file(self, job_id: int, attempt: int) -> Path:
         """The log of one attempt of one job; never overwritten."""

@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from kbjobs.config.home import Home
+from kbjobs.config.run_ids import worker_of
 from kbjobs.config.settings import Settings
 from kbjobs.daemon.launching import is_running
 from kbjobs.daemon.processes import RUN_VARIABLE
@@ -53,12 +54,10 @@ def check_on_finish(home: Home) -> Iterator[Finding]:
 
 def check_leftovers(home: Home) -> Iterator[Finding]:
     """Look for left-over processes, locks and deletions."""
-    queue = open_to_read(home.state_file)
-    known = set()
-    if queue is not None:
-        with queue:
-            known = {job.run_id for job in queue.running()}
-    strays = [(pid, run) for pid, run in _processes_of_home(home) if run not in known]
+    known = _running_workers(home)
+    found = list(_processes_of_home(home))
+    known |= _running_workers(home)  # a worker may have taken another job meanwhile
+    strays = [(pid, run) for pid, run in found if run not in known]
     for pid, run in strays:
         yield Finding(
             "left-over processes", "problem", f"process {pid} is of run {run}, which has ended", f"kill {pid}"
@@ -77,6 +76,15 @@ def check_leftovers(home: Home) -> Iterator[Finding]:
         yield Finding("deleted sources", "note", text, hint)
     if not strays and not stale:
         yield Finding("left-over processes", "ok", "none, and no stale lock")
+
+
+def _running_workers(home: Home) -> set[str]:
+    """The ids of the workers of all running jobs."""
+    queue = open_to_read(home.state_file)
+    if queue is None:
+        return set()
+    with queue:
+        return {worker_of(job.run_id) for job in queue.running() if job.run_id}
 
 
 def _processes_of_home(home: Home) -> Iterator[tuple[int, str]]:

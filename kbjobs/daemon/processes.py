@@ -7,7 +7,9 @@ import os
 import signal
 from pathlib import Path
 
-RUN_VARIABLE = "KBJOBS_RUN_ID"
+from kbjobs.config.run_ids import worker_of
+
+RUN_VARIABLE = "KBJOBS_RUN_ID"  # the first run of a worker: the id of its process
 FINISH_VARIABLE = "KBJOBS_FINISH_ID"  # the same for a command that runs after a job
 OWN_VARIABLES = "KBJOBS_OWN_VARIABLES"  # names of the variables that a worker has but its daemon has not
 
@@ -22,7 +24,7 @@ def daemon_environment() -> dict[str, str]:
 
 
 def processes_of_run(run_id: str, proc: Path = Path("/proc"), variable: str = RUN_VARIABLE) -> list[int]:
-    """Find the living processes whose environment carries a run's id, whatever their group.
+    """Find the living processes whose environment carries the id of a run's worker, whatever their group.
 
     A PID alone proves nothing: it may belong to another program by now.
 
@@ -34,7 +36,7 @@ def processes_of_run(run_id: str, proc: Path = Path("/proc"), variable: str = RU
     Returns:
         The PIDs of the processes.
     """
-    wanted = f"{variable}={run_id}".encode()
+    wanted = f"{variable}={worker_of(run_id)}".encode()
     found = []
     for entry in proc.iterdir():
         if entry.name.isdigit() and int(entry.name) != os.getpid():
@@ -46,7 +48,7 @@ def processes_of_run(run_id: str, proc: Path = Path("/proc"), variable: str = RU
 
 
 def kill_processes_of_run(run_id: str, variable: str = RUN_VARIABLE) -> list[int]:
-    """Send SIGKILL to all processes that carry the run's id. Returns their PIDs."""
+    """Send SIGKILL to all processes that carry the id of the run's worker. Returns their PIDs."""
     found = processes_of_run(run_id, variable=variable)
     for pid in found:
         with contextlib.suppress(ProcessLookupError):

@@ -14,15 +14,14 @@ import sqlite3
 import subprocess
 import threading
 import time
-import uuid
 from collections.abc import Callable
-from dataclasses import dataclass
-from pathlib import Path
 from types import FrameType
 
 from kbjobs.config.home import Home
+from kbjobs.config.run_ids import new_run_id, worker_of
 from kbjobs.config.secrets import names_in_environment
 from kbjobs.config.settings import Settings
+from kbjobs.daemon.children import Children
 from kbjobs.daemon.deletions import finish_deletions
 from kbjobs.daemon.finish_hooks import FinishHooks
 from kbjobs.daemon.guard import mark_guarded
@@ -38,7 +37,7 @@ from kbjobs.store.connection import is_disk_full
 from kbjobs.store.jobs import Job
 from kbjobs.store.locks import is_locked, try_lock
 from kbjobs.store.queue import Queue, StaleWorkerError
-from kbjobs.store.runs import REPLACED, STOPPED
+from kbjobs.store.run_outcomes import REPLACED, STOPPED
 from kbjobs.store.state import STATE_VERSION
 from kbjobs.system.crashpoints import crash_point
 from kbjobs.version import VERSION, installed_version
@@ -53,16 +52,6 @@ LOCK_SECONDS = 2.0  # for processes that only check whether a daemon runs to rel
 log = logging.getLogger("kbjobs.daemon")
 
 
-@dataclass(slots=True)
-class Child:
-    """A worker that this daemon started."""
-
-    job_id: int
-    run_id: str
-    process: subprocess.Popen[bytes]
-    log: Path
-
-
 class Supervisor:
     """The daemon's loop over one home."""
 
@@ -71,7 +60,7 @@ class Supervisor:
         self.home = home
         self._is_guarded = not is_service
         self.settings = Settings(home)
-        self._children: dict[str, Child] = {}
+        self._children = Children(home)
         self._stop_sent: dict[str, float] = {}  # run id -> when SIGTERM was sent, monotonic
         self._stopping = False
         self._kill_now = False
@@ -151,8 +140,7 @@ class Supervisor:
             if not self._state_is_ours():
                 log.error("%s was removed or replaced: the daemon and its workers end", self.home.state_file)
                 mark_guarded(self.home, False)
-                for run_id in list(self._children):
-                    kill_processes_of_run(run_id)
+                self._kill_children()
                 return
             try:
                 wait = self._tick()
@@ -163,8 +151,7 @@ class Supervisor:
                 if self._stopping:
                     # Without the state no job can be given back; the next daemon recovers those whose workers are
                     # killed here.
-                    for run_id in self._children:
-                        kill_processes_of_run(run_id)
+                    self._kill_children()
                     return
                 wait = TROUBLE_SECONDS
             if (self._stopping or self._is_superseded) and wait == 0:
@@ -188,7 +175,7 @@ class Supervisor:
         running = self._recover(self._queue.running())
         self._kill_stalled(running)
         wait = self._stop_workers(running)
-        wait = min(wait, self._end_idlers({job.run_id for job in running}))
+        wait = min(wait, self._end_idlers({job.run_id for job in running if job.run_id}))
         if self._stopping or self._notices_newer_program():
             if running or self._children or (self._program.is_being_replaced() and not self._stopping):
                 return min(wait, ADOPTED_SECONDS)
@@ -242,8 +229,8 @@ class Supervisor:
     # -- starting ---------------------------------------------------------------------------------
 
     def _start_next(self) -> Job | None:
-        run_id = uuid.uuid4().hex
-        job = self._queue.claim(run_id)
+        run_id = new_run_id()
+        job = self._queue.claim(run_id, self.settings.integer("workers"))
         if job is None:
             return None
         crash_point("daemon.claimed")
@@ -253,7 +240,7 @@ class Supervisor:
             self._record_death(job.id, run_id, f"its worker could not be started: {error}")
             return None
         crash_point("daemon.started_worker")
-        self._children[run_id] = Child(job.id, run_id, process, self.home.log_file(job.id, job.attempt))
+        self._children.add(run_id, process)
         log.info("job %d attempt %d: worker %d started", job.id, job.attempt, process.pid)
         return job
 
@@ -264,22 +251,29 @@ class Supervisor:
     # -- watching and recovering ------------------------------------------------------------------
 
     def _reap_children(self) -> None:
-        for child in list(self._children.values()):
-            status = child.process.poll()
-            if status is None:
-                continue
+        ended = self._children.remove_ended()
+        # Read after their ends: a worker may have taken another job since the last look.
+        running = self._queue.running() if ended else []
+        for worker, status in ended:
             # Kill its whole group first: a child of the worker may still write to the source.
-            for pid in kill_processes_of_run(child.run_id):
-                log.warning("job %d: process %d was left over and is killed", child.job_id, pid)
-            self._record_death(child.job_id, child.run_id, describe_end(status, child.log))
-            del self._children[child.run_id]
-            self._forget(child.run_id)
+            for pid in kill_processes_of_run(worker):
+                log.warning("worker %s: process %d was left over and is killed", worker, pid)
+            self._notices_newer_program(at_once=True)
+            for job in running:
+                if job.run_id is not None and worker_of(job.run_id) == worker:
+                    self._record_death(
+                        job.id, job.run_id, describe_end(status, self.home.log_file(job.id, job.attempt))
+                    )
+            self.home.worker_lock(worker).unlink(missing_ok=True)
 
-    def _forget(self, run_id: str) -> None:
-        """Forget a run of which nothing is left."""
-        self._stop_sent.pop(run_id, None)
-        self._overdue.pop(run_id, None)
-        self.home.worker_lock(run_id).unlink(missing_ok=True)
+    def _kill_children(self) -> None:
+        for child in self._children.all():
+            kill_processes_of_run(child.worker)
+
+    def _kill_worker(self, job: Job) -> list[int]:
+        """Send SIGKILL to the worker of a running job, unless it has another job by now. Returns the PIDs."""
+        assert job.run_id is not None  # noqa: S101
+        return kill_processes_of_run(job.run_id) if self._queue.is_running(job.id, job.run_id) else []
 
     def _recover(self, running: list[Job]) -> list[Job]:
         """Requeue jobs whose workers died under earlier daemons. Returns the jobs that do run."""
@@ -302,7 +296,7 @@ class Supervisor:
                     error,
                 )
                 continue
-            self._forget(job.run_id)
+            self.home.worker_lock(job.run_id).unlink(missing_ok=True)
         return alive
 
     def _kill_stalled(self, running: list[Job]) -> None:
@@ -320,7 +314,7 @@ class Supervisor:
                 log.warning(
                     "job %d: its worker gave no heartbeat for %.0f s and is killed", job.id, now - seen[job.run_id][1]
                 )
-                kill_processes_of_run(job.run_id)
+                self._kill_worker(job)
         self._beats = seen
 
     def _is_alive(self, job: Job) -> bool:
@@ -349,6 +343,10 @@ class Supervisor:
         """Send SIGTERM to workers that must stop, SIGKILL after the grace. Returns the seconds to the next step."""
         grace = 0.0 if self._kill_now else self.settings.number("grace_seconds")
         wait = IDLE_SECONDS
+        runs = {job.run_id for job in running}
+        for seen in (self._stop_sent, self._overdue):
+            for run_id in seen.keys() - runs:
+                del seen[run_id]
         for job in running:
             assert job.run_id is not None  # noqa: S101
             now = time.monotonic()
@@ -361,7 +359,7 @@ class Supervisor:
                 self._stop_sent[job.run_id] = since = now
                 self._terminate(job)
             if now - since >= grace:
-                for pid in kill_processes_of_run(job.run_id):
+                for pid in self._kill_worker(job):
                     log.warning("job %d: process %d did not stop in time and is killed", job.id, pid)
                 wait = min(wait, ADOPTED_SECONDS)
             else:
@@ -376,20 +374,23 @@ class Supervisor:
             return IDLE_SECONDS
         return self._overdue.setdefault(job.run_id, now) + self.settings.number("stall_after") - now
 
-    def _end_idlers(self, running: set[str | None]) -> float:
+    def _end_idlers(self, running: set[str]) -> float:
         """Send SIGKILL to workers that do not end after their job has. Returns the seconds to the next look."""
         grace = 0.0 if self._kill_now else self.settings.number("grace_seconds")
         now = time.monotonic()
-        idlers = [child for child in self._children.values() if child.run_id not in running]
+        idlers = self._children.idlers(running)
         for child in idlers:
-            since = self._stop_sent.setdefault(child.run_id, now)
-            if now - since >= grace:
-                kill_processes_of_run(child.run_id)
+            if self._stopping:
+                child.process.terminate()  # so that it takes no other job
+            if child.idle_since is not None and now - child.idle_since >= grace:
+                kill_processes_of_run(child.worker)
         return ADOPTED_SECONDS if idlers else IDLE_SECONDS
 
     def _terminate(self, job: Job) -> None:
         crash_point("daemon.before_sigterm")
-        child = self._children.get(job.run_id or "")
+        if not self._queue.is_running(job.id, job.run_id or ""):
+            return  # its worker may have another job by now
+        child = self._children.find(job.run_id or "")
         if child is not None:
             child.process.terminate()
         elif job.pid is not None and job.pid in processes_of_run(job.run_id or ""):

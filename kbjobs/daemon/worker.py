@@ -1,14 +1,13 @@
 """One process per running job: it takes the job's locks, runs its phases, and records how they ended.
 
-The daemon starts it as ``python -m kbjobs.daemon.worker HOME JOB_ID`` with the run's id in the environment, in a
-session and process group of its own, with its output in the attempt's log.
+The daemon starts it as ``python -m kbjobs.daemon.worker HOME JOB_ID SLOTS`` with the run's id in the environment, in a
+session and process group of its own, with its output in the attempt's log. After a clean end it may take the next job.
 """
 
 from __future__ import annotations
 
 import logging
 import os
-import random
 import signal
 import sqlite3
 import sys
@@ -18,39 +17,34 @@ from contextlib import AbstractContextManager, ExitStack, nullcontext
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 
 from kbjobs.chains.progress import Past, Progress
-from kbjobs.chains.runner import ChainResult, Phase, run_chain
+from kbjobs.chains.runner import Phase, run_chain
 from kbjobs.config.home import Home
 from kbjobs.config.settings import Settings
 from kbjobs.context import Context
+from kbjobs.daemon.attempt import RunningAttempt, WorkOutcome, finds_disk_full, write_despite_full_disk
 from kbjobs.daemon.legacy_daemon import start_successor
+from kbjobs.daemon.next_jobs import NextJobs, WorkerProcess, switch_output
 from kbjobs.daemon.processes import RUN_VARIABLE
 from kbjobs.daemon.programs import InstalledProgram
 from kbjobs.daemon.progress_writer import DISK_FULL, LOST, ProgressWriter, stop_at_once
+from kbjobs.daemon.recording import record_outcome
 from kbjobs.daemon.revival import DaemonGuard
 from kbjobs.daemon.wake_pipe import nudge
 from kbjobs.errors import (
-    ExitCode,
     JobCancelled,
-    JobInterrupted,
-    JobWaits,
-    KbjobsError,
-    TransientError,
     UnavailableError,
 )
 from kbjobs.phases.registry import job_type
 from kbjobs.store import history
-from kbjobs.store.connection import NewerFormatError, explain, is_disk_full
 from kbjobs.store.jobs import Job, Work
 from kbjobs.store.locks import try_lock
-from kbjobs.store.phase_state import PhaseStatus, first_open
+from kbjobs.store.phase_state import first_open
 from kbjobs.store.queue import Queue, StaleWorkerError
-from kbjobs.store.runs import OUT_OF_TIME, REPLACED, RunOutcome
 from kbjobs.store.sources import SourceFolder
-from kbjobs.store.state import STATE_VERSION, OlderDaemonError
-from kbjobs.store.transitions import Event
+from kbjobs.store.state import OlderDaemonError
 from kbjobs.system.crashpoints import crash_point
 
 STOPPED_SECONDS = 60.0  # for an older daemon, and with it its workers, to be stopped
@@ -58,17 +52,15 @@ LOCK_SECONDS = 1.0  # between two checks of whether to stop waiting for the sour
 
 log = logging.getLogger("kbjobs.worker")
 
-Written = TypeVar("Written")
 
-
-def run_job(home: Home, job_id: int, run_id: str, stop: threading.Event) -> int:
-    """Run a claimed job to its end, or to a checkpoint once it must stop.
+def run_jobs(home: Home, job_id: int, run_id: str, process: WorkerProcess) -> int:
+    """Run a claimed job to its end, or to a checkpoint once it must stop; then the jobs that may follow it.
 
     Args:
         home: the home of the job's state.
         job_id: the job.
         run_id: the run that claimed it.
-        stop: set from outside if the job must stop.
+        process: what this process was started with.
 
     Returns:
         The exit status of the process: 0, or LOST if the run has ended or another process works on it.
@@ -83,23 +75,20 @@ def run_job(home: Home, job_id: int, run_id: str, stop: threading.Event) -> int:
         return LOST
     crash_point("worker.locked")
     program = InstalledProgram()
-    queue = _write(home, partial(Queue, home.state_file))
+    queue = write_despite_full_disk(home, partial(Queue, home.state_file))
     try:
         job = queue.get(job_id)
         if job.run_id != run_id:
             log.error("run %s of job %d has ended", run_id, job_id)
             return LOST
-        _write(home, partial(queue.set_pid, job_id, run_id, os.getpid()))
-        crash_point("worker.named")
-        attempt = _Attempt(home, queue, job, run_id, ProgressWriter(home, job, run_id), program, stop)
-        _write(home, attempt.writer.start)
-        try:
-            outcome = _work(attempt)
-        finally:
-            attempt.writer.stop()
-        crash_point("worker.before_finish")
-        _write(home, partial(_record, attempt, outcome))
-        crash_point("worker.finished")
+        following = NextJobs(home, process, program)
+        taken: tuple[Job, str] | None = (job, run_id)
+        while taken is not None:
+            job, run = taken
+            attempt = RunningAttempt(home, queue, job, run, ProgressWriter(home, job, run), program, process.stop)
+            taken = following.take(queue, job, run) if _run_to_end(attempt) else None
+            if taken is not None:
+                nudge(home.wake_pipe)  # another job may need what the last one held, and a command may be due
     finally:
         queue.close()
         own_lock.release()
@@ -108,53 +97,24 @@ def run_job(home: Home, job_id: int, run_id: str, stop: threading.Event) -> int:
     return 0
 
 
-@dataclass(frozen=True, slots=True)
-class _Attempt:
-    """One try of a job by this worker; its run's id fences it."""
-
-    home: Home
-    queue: Queue
-    job: Job
-    run_id: str
-    writer: ProgressWriter
-    program: InstalledProgram
-    stop: threading.Event
-
-    def is_stopping(self) -> bool:
-        """Whether the job must stop: the daemon stops, or the job was paused, was cancelled or is out of time."""
-        return self.stop.is_set() or self.writer.stop_requested.is_set() or self.writer.time_limit_reached.is_set()
-
-    def retried(self, index: int) -> int:
-        """How often the phase has been retried."""
-        return self.job.retried if index == first_open(self.job.phases) else 0
-
-    def can_retry(self, index: int) -> bool:
-        """Whether a transient error of the phase leads to another try."""
-        own = self.job.phases[index].retries
-        return self.retried(index) < (self.job.retries if own is None else own)
-
-    def passes(self, index: int, error: BaseException) -> bool:
-        """Whether an error leaves the phase to be tried again."""
-        return (isinstance(error, TransientError) and self.can_retry(index)) or self.is_mixed(error)
-
-    def is_mixed(self, error: BaseException) -> bool:
-        """Whether the job failed because a newer program was installed, or has written the files, in the meantime."""
-        if isinstance(error, NewerFormatError):
-            return self.queue.state_version() > STATE_VERSION or self.program.is_replaced(at_once=True)
-        return self.program.is_to_blame(error)
+def _run_to_end(attempt: RunningAttempt) -> bool:
+    """Run a job and record how it ended. Returns whether it ended cleanly."""
+    home, queue = attempt.home, attempt.queue
+    write_despite_full_disk(home, partial(queue.set_pid, attempt.job.id, attempt.run_id, os.getpid()))
+    crash_point("worker.named")
+    write_despite_full_disk(home, attempt.writer.start)
+    try:
+        outcome = _work(attempt)
+    finally:
+        attempt.writer.stop()
+    crash_point("worker.before_finish")
+    write_despite_full_disk(home, partial(record_outcome, attempt, outcome))
+    crash_point("worker.finished")
+    return outcome.error is None and outcome.result is not None and outcome.result.is_whole
 
 
-@dataclass(slots=True)
-class _Outcome:
-    """How the work ended, until it is recorded."""
-
-    progress: Progress | None = None
-    result: ChainResult | None = None
-    error: BaseException | None = None
-
-
-def _work(attempt: _Attempt) -> _Outcome:
-    outcome, home, job, writer = _Outcome(), attempt.home, attempt.job, attempt.writer
+def _work(attempt: RunningAttempt) -> WorkOutcome:
+    outcome, home, job, writer = WorkOutcome(), attempt.home, attempt.job, attempt.writer
     try:
         phases = [
             Phase(kind, kind.params.model_validate(phase.params), phase.on_error)
@@ -195,7 +155,7 @@ class _Run:
     ``inner`` is the checkpoint's content of the phase that was running when it was saved.
     """
 
-    attempt: _Attempt
+    attempt: RunningAttempt
     settings: Settings
     progress: Progress
     source: SourceFolder | None
@@ -233,23 +193,8 @@ class _Run:
 
     def _end_source(self, value: Any) -> None:
         attempt = self.attempt
-        _write(attempt.home, partial(attempt.queue.end_source, attempt.job.id, attempt.run_id, value))
+        write_despite_full_disk(attempt.home, partial(attempt.queue.end_source, attempt.job.id, attempt.run_id, value))
         crash_point("source.ended")
-
-
-def _write(home: Home, write: Callable[[], Written]) -> Written:
-    """Write something that must survive a full disk: the home's reserve is freed for it."""
-    try:
-        return write()
-    except (sqlite3.Error, UnavailableError) as error:
-        if not _finds_disk_full(error):
-            raise
-        home.give_up_reserve()
-        return write()
-
-
-def _finds_disk_full(error: BaseException) -> bool:
-    return is_disk_full(error) or is_disk_full(error.__cause__)
 
 
 def find_pasts(queue: Queue, job: Job) -> dict[int, Past]:
@@ -289,75 +234,6 @@ def _lock_source(
     return lock
 
 
-def _explain(error: BaseException, home: Path) -> KbjobsError | None:
-    """Turn an error into one for people; None if it was unexpected."""
-    if isinstance(error, KbjobsError):
-        return error
-    if isinstance(error, MemoryError) or "can't start new thread" in str(error):  # Python's words for either limit
-        return UnavailableError(
-            "the job does not have enough memory or threads",
-            "Free some memory, run fewer jobs at once (kbjobs config set workers 1), or raise the limits under which"
-            " the daemon was started (ulimit -v, ulimit -u) and restart it.",
-        )
-    if isinstance(error, sqlite3.Error) or is_disk_full(error):
-        return explain(error, Path(getattr(error, "filename", None) or home))  # type: ignore[arg-type]
-    if isinstance(error, OSError) and error.filename:
-        return KbjobsError(f"{error.filename}: {error.strerror}", "Check that it can be read and written.")
-    return None
-
-
-def backoff(first: float, retried: int) -> float:
-    """Seconds to wait after the given number of retries: doubling, at most an hour, then varied by up to half.
-
-    The jitter keeps jobs that hit the same outage from returning together.
-    """
-    return min(first * 2.0**retried, 3600.0) * random.uniform(0.5, 1.5)  # noqa: S311 — no secret
-
-
-def _record(attempt: _Attempt, outcome: _Outcome) -> None:
-    phases = outcome.progress.snapshot() if outcome.progress is not None else None
-    running = next((index for index, one in enumerate(phases or ()) if one.status is PhaseStatus.RUNNING), 0)
-    queue, job, error = attempt.queue, attempt.job, outcome.error
-    finish = partial(queue.finish, job.id, attempt.run_id, duration=attempt.writer.duration)
-    if error is None:
-        result = outcome.result
-        assert result is not None  # noqa: S101
-        code = ExitCode.DONE if result.is_whole else ExitCode.PARTIAL
-        finish(RunOutcome(Event.COMPLETE, code, result.summary), result.counts, phases=result.phases)
-        log.info("done: %s", result.summary)
-    elif isinstance(error, JobCancelled):
-        if queue.get(job.id).cancel_requested:
-            finish(RunOutcome(Event.CANCEL, ExitCode.CANCELLED, "cancelled; what was done is kept"), phases=phases)
-            log.info("cancelled")
-        elif attempt.writer.time_limit_reached.is_set():
-            finish(OUT_OF_TIME, phases=phases)
-            log.info("time limit reached")
-        else:
-            queue.release(job.id, attempt.run_id)
-            log.info("stopped by the daemon, or for a pause; the job waits in the queue")
-    elif attempt.is_mixed(error):
-        queue.release(job.id, attempt.run_id, REPLACED)
-        log.warning("kbjobs was replaced while the job ran, which goes on with the newer one: %s", error)
-    elif isinstance(error, JobWaits):
-        queue.wait(job.id, attempt.run_id, error.seconds, error.message, attempt.writer.duration)
-        log.info("%s; the place in the queue is given to others for %.0f s", error.message, error.seconds)
-    elif isinstance(error, TransientError) and phases and attempt.can_retry(running):
-        pause = backoff(Settings(attempt.home).number("retry_seconds"), attempt.retried(running))
-        queue.postpone(job.id, attempt.run_id, pause, error.message, attempt.writer.duration)
-        log.warning("%s; tried again in %.0f s", error.message, pause)
-    else:
-        log.error("failed: %s", error, exc_info=error)
-        finish(_describe_failure(error, queue.path.parent, job.id), phases=phases)
-
-
-def _describe_failure(error: BaseException, home: Path, job_id: int) -> RunOutcome:
-    known = _explain(error, home)
-    text = (known.message if known else f"{type(error).__name__}: {error}").strip()
-    hint = known.hint if known else f"The traceback is in the log: kbjobs logs {job_id}"
-    event = Event.INTERRUPT if isinstance(error, JobInterrupted) else Event.FAIL
-    return RunOutcome(event, known.exit_code if known else ExitCode.FAILED, text, f"{text}\n{hint}")
-
-
 def main() -> None:
     """Run the worker's process."""
     logging.basicConfig(
@@ -371,16 +247,18 @@ def main() -> None:
     for number in (signal.SIGINT, signal.SIGHUP):
         signal.signal(number, signal.SIG_IGN)
     home, job_id, run_id = Home(Path(sys.argv[1])), int(sys.argv[2]), os.environ[RUN_VARIABLE]
+    slots = int(sys.argv[3]) if len(sys.argv) > 3 else 0  # the daemon of an earlier kbjobs gives none
+    process = WorkerProcess(stop, slots, lambda pid: pid == os.getppid(), switch_output)
     try:
         with DaemonGuard(home):
-            status = run_job(home, job_id, run_id, stop)
+            status = run_jobs(home, job_id, run_id, process)
     except OlderDaemonError as error:  # the worker belongs to a newer program than its daemon
         log.warning("%s: it is replaced, and the job goes on then", error.message)
         start_successor(home)
         stop.wait(STOPPED_SECONDS)
         status = LOST
     except (sqlite3.Error, OSError, UnavailableError) as error:
-        if not _finds_disk_full(error):
+        if not finds_disk_full(error):
             raise
         log.error("the disk of %s is full: nothing can be recorded", home.path)
         status = DISK_FULL

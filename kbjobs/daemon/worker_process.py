@@ -31,8 +31,9 @@ def start_worker(home: Home, settings: Settings, job: Job, run_id: str) -> subpr
     """
     path = home.log_file(job.id, job.attempt)
     descriptor = os.open(path, os.O_CREAT | os.O_WRONLY | os.O_APPEND | os.O_CLOEXEC, 0o600)
+    slots = str(settings.integer("workers"))
     # -P: files in the working directory are data, never modules.
-    worker = [sys.executable, "-P", "-m", "kbjobs.daemon.worker", str(home.path), str(job.id)]
+    worker = [sys.executable, "-P", "-m", "kbjobs.daemon.worker", str(home.path), str(job.id), slots]
     try:
         return subprocess.Popen(
             [*_niceness(settings), *worker],

@@ -51,11 +51,37 @@ def load_embedder(name: str, models_dir: Path, cache_dir: Path, engine: str = "a
         NotFoundError, MissingRequirementError: as :func:`find_model`, or an engine's package is missing.
         UsageError: there is no such engine, or it cannot run this model.
     """
+    folder, engine = find_folder(name, models_dir, engine)
+    return load_folder(folder, cache_dir, engine)
+
+
+def find_folder(name: str, models_dir: Path, engine: str) -> tuple[ModelFolder, str]:
+    """Find a model and the engine that runs it here. Arguments and errors are those of :func:`load_embedder`."""
     folder = find_model(name, models_dir)
     # An 8-bit variant has only one engine. A job with another is refused; a search uses what the index was made with.
     engine = "auto" if engine == RAY or folder.is_int8 else engine
     check_engine(engine, folder)
-    return load_folder(folder, cache_dir, engine)
+    return folder, engine
+
+
+def find_choice(folder: ModelFolder, cache_dir: Path, engine: str) -> tuple[str, str] | None:
+    """Find the key of a model and the engine that an earlier load chose; None if only a load can tell.
+
+    Args:
+        folder: the model's files.
+        cache_dir: where converted models and measurements are kept.
+        engine: one of :data:`kbjobs.embedding.engines.ENGINES`.
+    """
+    if engine == "sentence-transformers" or (engine == "auto" and _prefers_sentence_transformers(folder)):
+        return None
+    weights = weights_hash(folder, cache_dir)
+    key = model_key(folder, weights)
+    trial = read_trial(cache_dir / key, folder, weights)
+    chosen = None if trial is None else trial.choose(engine)
+    if chosen is None:
+        return None
+    _warn_of_other_weights(folder, weights)
+    return key, chosen
 
 
 def load_folder(folder: ModelFolder, cache_dir: Path, engine: str = "auto") -> Embedder:
@@ -106,7 +132,7 @@ def read_reference(folder: ModelFolder, cache_dir: Path) -> NDArray[np.float32]:
         return prepared.reference if prepared is not None else embedder.embed(PARITY_TEXTS)
 
 
-def review_choice(embedder: Embedder, cache_dir: Path) -> None:
+def review_choice(embedder: Embedder | None, cache_dir: Path) -> None:
     """Mark the choice of engine as doubtful if it ran far slower in a job than measured."""
     if isinstance(embedder, TokenEmbedder):
         try:

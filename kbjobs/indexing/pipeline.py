@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from kbjobs.content.chunking import Chunker
-from kbjobs.content.tokens import counter_of
+from kbjobs.content.tokens import TokenCounter, counter_of
 from kbjobs.context import Context, PhaseResult
 from kbjobs.embedding.embedder import Embedder
 from kbjobs.formatting import counted
@@ -64,19 +64,22 @@ def run_index(
         Ledger(context.source.ledger) as ledger,
         closing(Collections(context.home, context.settings, context.source, waiting, apart=True)) as collections,
     ):
-        indexed = _open_model(context, ledger, collections, embedder, options)
+        tokens = counter_of(embedder.tokenizer)
+        indexed = _open_model(context, ledger, collections, embedder, tokens, options)
         forcing = f"force {embedder.model_key} {context.job_id}" if options.force else None
         newer_than = _begin_force(indexed, forcing) if forcing else 0
         keeps_cut = options.keeps_cut and not options.recut and not options.force
-        cutting = Cutting(indexed.profile, Chunker(counter_of(embedder.tokenizer), embedder.max_tokens), keeps_cut)
+        cutting = Cutting(indexed.profile, Chunker(tokens, embedder.max_tokens), keeps_cut)
         changes = scan_source(context, ledger, cutting, SCAN, options.scope, describing)
         scan = changes.found.scan
         filtered = describing.finish(context, ledger, changes.found) if describing is not None else 0
         publish_words(context.source, ledger, indexed.profile)
-        del cutting  # its tokenizer takes tens of MB: free them before the engine needs them
+        del cutting, tokens  # the tokenizer takes tens of MB: free them before the engine needs them
         usage = Usage.read(ledger, embedder, context.job_id)
         earlier = usage.texts
         find_missing = partial(ledger.missing_texts, indexed.model, indexed.profile, newer_than, scan.vanished)
+        if scan.new or scan.changed or scan.vanished or options.force:
+            collections.prepare()
         lost = _embed(context, indexed, embedder, find_missing, usage, batching)
         _remove_vanished(context, ledger, scan)
         changes.remember()
@@ -92,10 +95,15 @@ def run_index(
 
 
 def _open_model(
-    context: Context, ledger: Ledger, collections: Collections, embedder: Embedder, options: IndexOptions
+    context: Context,
+    ledger: Ledger,
+    collections: Collections,
+    embedder: Embedder,
+    tokens: TokenCounter,
+    options: IndexOptions,
 ) -> Indexed:
     """Open the embedder's part of the ledger; if its passages are cut again, start with an empty working copy."""
-    chosen = choose_profile(ledger, embedder.model_key, counter_of(embedder.tokenizer), embedder.max_tokens, options)
+    chosen = choose_profile(ledger, embedder.model_key, tokens, embedder.max_tokens, options)
     profile = ledger.profile(chosen.name)
     before = profile_of(ledger, embedder.model_key)
     model = ledger.model(embedder.model_key, embedder.name, embedder.dimension, profile)

@@ -119,6 +119,7 @@ JOB_TYPE = JobType(
     params=ClearVectorsParams,
     plan=plan,
     run=run,
+    shares_worker=True,
     advise=advise,
     weight=10.0,
     before=("index_online", "index_offline"),

@@ -211,6 +211,7 @@ def forecast(request: PhaseRequest[IndexOfflineParams]) -> PhaseForecast:
 def run(context: Context, params: IndexOfflineParams) -> PhaseResult:
     """Index the source."""
     from kbjobs.embedding.choose import review_choice
+    from kbjobs.embedding.deferred_embedder import DeferredEmbedder
     from kbjobs.indexing.cutting import IndexOptions
     from kbjobs.indexing.pipeline import run_index
 
@@ -223,7 +224,7 @@ def run(context: Context, params: IndexOfflineParams) -> PhaseResult:
         options = IndexOptions(params.force, params.recut, params.limit, params.allow_delete)
         return run_index(context, embedder, options)
     finally:
-        review_choice(embedder, context.home.engines)
+        review_choice(embedder.loaded if isinstance(embedder, DeferredEmbedder) else embedder, context.home.engines)
         embedder.close()
 
 
@@ -235,7 +236,7 @@ def fetch_model(context: Context, name: str) -> None:
 
 
 def load_engine(context: Context, model: str, engine: str | None, ray_address: str | None) -> Embedder:
-    """Load a model on this machine or on a Ray cluster.
+    """Open a model on this machine, to be loaded with its first text, or on a Ray cluster.
 
     Args:
         context: the job's context.
@@ -243,9 +244,9 @@ def load_engine(context: Context, model: str, engine: str | None, ray_address: s
         engine: the job's engine, None for the setting's.
         ray_address: the address of a cluster, None for the setting's.
     """
-    from kbjobs.embedding.choose import load_embedder
     from kbjobs.embedding.cluster.address import find_address
     from kbjobs.embedding.cluster.cluster_embedder import open_cluster
+    from kbjobs.embedding.deferred_embedder import open_embedder
     from kbjobs.embedding.engines import RAY
 
     def report(doing: str) -> None:
@@ -255,7 +256,7 @@ def load_engine(context: Context, model: str, engine: str | None, ray_address: s
     home, settings = context.home, context.settings
     engine = _engine(settings, engine)
     if engine != RAY:
-        return load_embedder(model, home.models, home.engines, engine)
+        return open_embedder(model, home.models, home.engines, engine)
     # A job that was queued before the setting engine became ray has no address yet.
     return open_cluster(home, settings, model, ray_address or find_address(None, settings), report)
 
@@ -273,6 +274,7 @@ JOB_TYPE = JobType(
     params=IndexOfflineParams,
     plan=plan,
     run=run,
+    shares_worker=True,
     advise=advise,
     forecast=forecast,
     after=("scrape", "metadata"),

@@ -205,6 +205,7 @@ JOB_TYPE = JobType(
     params=IndexOnlineParams,
     plan=plan,
     run=run,
+    shares_worker=True,
     advise=advise,
     forecast=forecast,
     weight=30.0,

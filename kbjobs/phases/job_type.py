@@ -212,6 +212,8 @@ class JobType(Generic[P]):
         after: types that should rather run before it.
         conflicts: types that may not follow it; ``*`` for all.
         can_resume: whether a job can resume from its checkpoint.
+        shares_worker: whether a worker process that has run a job of this type cleanly may run the next one of the
+            type: a run leaves no thread, process, changed environment or open file behind.
         secrets: names of the credentials without which it cannot run.
         examples: command lines for its help.
     """
@@ -234,6 +236,7 @@ class JobType(Generic[P]):
     after: tuple[str, ...] = ()
     conflicts: tuple[str, ...] = ()
     can_resume: bool = True
+    shares_worker: bool = False
     secrets: tuple[str, ...] = ()
     examples: tuple[str, ...] = ()
 

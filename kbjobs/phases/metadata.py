@@ -59,6 +59,7 @@ JOB_TYPE = JobType(
     params=MetadataParams,
     plan=plan,
     run=run,
+    shares_worker=True,
     forecast=forecast,
     weight=20.0,
     before=("index_online", "index_offline"),

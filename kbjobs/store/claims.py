@@ -15,6 +15,8 @@ from kbjobs.store.pauses import NOT_HELD
 from kbjobs.store.state import set_durability
 from kbjobs.store.transitions import Event, Status, after
 
+HOUR = 3600
+
 # A pending job that waits neither for a requested start nor for a retry after a transient error.
 _DUE = (
     "status = 'pending' AND (not_before IS NULL OR not_before <= :wall)"
@@ -27,15 +29,30 @@ RUNNING = (
     " ORDER BY priority DESC, id"
 )
 
+# Jobs of one priority start in the order of their ids. A priority rises by one for each full hour that its first job
+# has waited since it last came into the queue, or since its requested start; after a reboot, since that.
+_WAITED = (
+    "min(:boottime - iif(retry_boot = :boot, abs(coalesce(retry_at, 0)), 0), coalesce(:wall - not_before, :boottime))"
+)
+_FIRST = (
+    "WITH RECURSIVE levels (level) AS (SELECT max(priority) FROM jobs WHERE status = 'pending'"
+    " UNION ALL SELECT (SELECT max(priority) FROM jobs WHERE status = 'pending' AND priority < level)"
+    " FROM levels WHERE level IS NOT NULL),"
+    f" firsts (first) AS (SELECT (SELECT id FROM jobs AS j WHERE {_DUE} AND priority = level"
+    f" AND (until IS NULL OR until > :wall) AND {NOT_HELD} AND NOT EXISTS ("
+    " SELECT 1 FROM json_each(j.resources) AS r JOIN locks AS l ON l.resource = r.value)"
+    " ORDER BY id LIMIT 1) FROM levels WHERE level IS NOT NULL)"
+    " SELECT id, type FROM jobs JOIN firsts ON id = first"
+    f" ORDER BY priority + CAST({_WAITED} / {HOUR} AS INTEGER) DESC, priority DESC LIMIT 1"
+)
+
 _CLAIM = (
     "UPDATE jobs SET status = :status, run_id = :run_id, pid = NULL, boot_id = :boot,"
     # A job that waited within an attempt continues that attempt.
     " attempt = attempt + (attempt_started_at IS NULL),"
     " saved_at_start = saved, retry_at = NULL, started_at = coalesce(started_at, :moment),"
-    " attempt_started_at = coalesce(attempt_started_at, :moment), beat_at = :moment WHERE id = ("
-    f"SELECT id FROM jobs AS j WHERE {_DUE} AND {NOT_HELD} AND NOT EXISTS ("
-    " SELECT 1 FROM json_each(j.resources) AS r JOIN locks AS l ON l.resource = r.value)"
-    f" ORDER BY priority DESC, id LIMIT 1) RETURNING {JOB_COLUMNS}, resources"
+    " attempt_started_at = coalesce(attempt_started_at, :moment), beat_at = :moment WHERE id = :id"
+    f" RETURNING {JOB_COLUMNS}, resources"
 )
 
 
@@ -48,21 +65,32 @@ class Claims(Database):
 
     durability: str
 
-    def claim(self, run_id: str) -> Job | None:
+    def claim(self, run_id: str, slots: int | None = None, job_type: str | None = None) -> Job | None:
         """Take the next pending job whose resources are free, and lock them for ``run_id``.
+
+        Args:
+            run_id: the new run.
+            slots: how many jobs may run at the same time; None for any number.
+            job_type: take the next job only if it is of this type.
 
         The claim survives the kill of any process at once, and a power cut only after the worker has recorded itself,
         which it does first. After an earlier power cut the job is pending, as recovery would make it; this saves a sync
         before each start.
+
+        Returns:
+            The claimed job; None if there is none to take.
         """
         set_durability(self.connection, "NORMAL")
         try:
             with transaction(self.connection):
                 moment = clocks.now_text()
-                values = {"status": after(Status.PENDING, Event.CLAIM), "run_id": run_id, "moment": moment, **_clocks()}
-                row = self.connection.execute(_CLAIM, values).fetchone()
-                if row is None:
+                if slots is not None and self._count_running() >= slots:
                     return None
+                first = self.connection.execute(_FIRST, _clocks()).fetchone()
+                if first is None or job_type not in (None, first["type"]):
+                    return None
+                values = {"status": after(Status.PENDING, Event.CLAIM), "run_id": run_id, "moment": moment, **_clocks()}
+                row = self.connection.execute(_CLAIM, {**values, "id": first["id"]}).fetchone()
                 self.connection.executemany(
                     "INSERT INTO locks (resource, job_id, run_id) VALUES (?, ?, ?)",
                     [(name, row["id"], run_id) for name in json.loads(row["resources"]) or [f"job:{row['id']}"]],
@@ -70,6 +98,16 @@ class Claims(Database):
         finally:
             set_durability(self.connection, self.durability)
         return job_from_row(row[:-1])
+
+    def _count_running(self) -> int:
+        return int(self.connection.execute("SELECT count(DISTINCT run_id) FROM locks").fetchone()[0])
+
+    def is_running(self, job_id: int, run_id: str) -> bool:
+        """Whether a job is still in a certain run."""
+        found = self.connection.execute(
+            "SELECT 1 FROM jobs WHERE id = ? AND status = 'running' AND run_id = ?", (job_id, run_id)
+        )
+        return found.fetchone() is not None
 
     def running(self) -> list[Job]:
         """The jobs whose status is running, whichever daemon runs them."""

@@ -21,6 +21,14 @@ def since_boot() -> float:
     return time.clock_gettime(time.CLOCK_BOOTTIME)
 
 
+def queued_now() -> float:
+    """The time since boot at which a job comes into the queue, as the state stores it: negative.
+
+    Where a job that is not due yet has the time of its next try, such a job is due at once, and its waiting is known.
+    """
+    return -since_boot()
+
+
 @cache
 def boot_id() -> str:
     """An id that changes at each boot (random(4)); empty if the system does not give one."""

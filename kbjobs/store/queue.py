@@ -26,9 +26,9 @@ from kbjobs.store.transitions import Event, InvalidTransition, Status, after, be
 
 _NEW_COLUMNS = (
     "type, source, params, key, resources, phases, status, priority, dimension, operation, created_at,"
-    " not_before, until, timeout, retries, resumable, resumed, ends_source, boot_id"
+    " not_before, until, timeout, retries, resumable, resumed, ends_source, boot_id, retry_at, retry_boot"
 )
-_INSERT = f"INSERT INTO jobs ({_NEW_COLUMNS}) VALUES ({', '.join('?' * 19)}) RETURNING {JOB_COLUMNS}"
+_INSERT = f"INSERT INTO jobs ({_NEW_COLUMNS}) VALUES ({', '.join('?' * 21)}) RETURNING {JOB_COLUMNS}"
 
 
 def _row(new: NewJob, key: str) -> tuple[Any, ...]:
@@ -54,6 +54,8 @@ def _row(new: NewJob, key: str) -> tuple[Any, ...]:
         new.resumed,
         new.ends_source,
         clocks.boot_id(),  # probably still right at the claim: a row that grows then would move to another page
+        clocks.queued_now(),
+        clocks.boot_id(),
     )
 
 
@@ -223,14 +225,16 @@ class Queue(Claims, Runs):
                 self.connection.execute(
                     "UPDATE jobs SET status = ?, cancel_requested = 0, deaths = 0, exit_code = NULL, result = NULL,"
                     " error = NULL, reason = NULL, finished_at = NULL, message = '', not_before = ?, until = ?,"
-                    " timeout = ?, timeout_from = duration, retries = ?, retried = 0, retry_at = NULL,"
-                    " attempt_started_at = NULL WHERE id = ?",
+                    " timeout = ?, timeout_from = duration, retries = ?, retried = 0, retry_at = ?,"
+                    " retry_boot = ?, attempt_started_at = NULL WHERE id = ?",
                     (
                         after(job.status, event),
                         limits.not_before,
                         limits.until,
                         limits.timeout,
                         limits.retries,
+                        clocks.queued_now(),
+                        clocks.boot_id(),
                         job_id,
                     ),
                 )

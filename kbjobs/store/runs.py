@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, replace
 from typing import Any
 
 from kbjobs.errors import ExitCode, NotFoundError
@@ -13,41 +13,15 @@ from kbjobs.store.connection import transaction
 from kbjobs.store.database import Database
 from kbjobs.store.jobs import JOB_COLUMNS, Job, Report, Work, job_from_row, plain
 from kbjobs.store.phase_state import PhaseState, dump_phases, fingerprint, open_phases, reopened
+from kbjobs.store.run_outcomes import CANCELLED, OUT_OF_TIME, PAUSED, STOPPED, RunOutcome
 from kbjobs.store.source_history import end_source_in_run
 from kbjobs.store.transitions import Event, Status, after
-
-PAUSED = "paused; what was done is kept"  # the message of a job that stopped for a pause
-
-# Why a job goes back to the queue although its worker did not crash: the text for its attempt, and its message.
-STOPPED = ("daemon stopped", "waits for the daemon")
-REPLACED = ("kbjobs was replaced under it", "waits for the newer kbjobs")
 
 _GET = f"SELECT {JOB_COLUMNS} FROM jobs WHERE id = ?"
 
 
 class StaleWorkerError(Exception):
     """The writer's run has ended or was declared dead, so it can no longer change anything."""
-
-
-@dataclass(frozen=True, slots=True)
-class RunOutcome:
-    """How a run ends: the event for its job, and the text that is shown.
-
-    ``exit_code`` is None if the job goes back to the queue; ``error`` is the error with its remedy;
-    ``reason`` is the stored word for an end such as "time_limit".
-    """
-
-    event: Event
-    exit_code: ExitCode | None
-    message: str
-    error: str | None = None
-    reason: str | None = None
-
-
-OUT_OF_TIME = RunOutcome(
-    Event.EXPIRE, ExitCode.TIME_LIMIT, "time limit reached; what was done is kept", reason="time_limit"
-)
-_CANCELLED = RunOutcome(Event.CANCEL, ExitCode.CANCELLED, "cancelled")
 
 
 class Runs(Database):
@@ -308,7 +282,7 @@ class Runs(Database):
             has_moved = row["saved"] > row["saved_at_start"]
             deaths = 0 if has_moved else row["deaths"] + (row["boot_id"] == clocks.boot_id())
             if row["cancel_requested"]:
-                end = _CANCELLED
+                end = CANCELLED
             elif self.get(job_id).is_out_of_time():
                 end = OUT_OF_TIME
             elif row["pause_requested"]:
@@ -367,10 +341,12 @@ class Runs(Database):
         error = None if end.error is None else plain(end.error)
         if end.event in (Event.REQUEUE, Event.POSTPONE, Event.WAIT) and self.get(job_id).cancel_requested:
             # The user asked for a cancel: the job must not run again.
-            end = replace(_CANCELLED, message="cancelled; what was done is kept")
+            end = replace(CANCELLED, message="cancelled; what was done is kept")
         event, exit_code = end.event, end.exit_code
         if exit_code is None:
-            more = {"phases": dump_phases(reopened(self.get(job_id).phases, also_passed=False)), **(more or {})}
+            phases = dump_phases(reopened(self.get(job_id).phases, also_passed=False))
+            queued = {"retry_at": clocks.queued_now(), "retry_boot": clocks.boot_id()}
+            more = {"phases": phases, **queued, **(more or {})}
         if event is not Event.WAIT and (exit_code is None or died_at is not None):
             # The job's own row describes its last attempt: see history.list_attempts.
             more = {"attempt_started_at": None, **(more or {})}

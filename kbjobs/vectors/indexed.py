@@ -101,7 +101,8 @@ class Collections:
         self._max_matrix = settings.integer("matrix_max_mb") << 20
         address = read_address(home, settings)
         self.server = None if address is None else ChromaServer(address, waiting)
-        self._process = ChromaProcess() if apart and self.server is None else None
+        self._is_apart = apart and self.server is None
+        self._process: ChromaProcess | None = None
 
     def of(self, ledger: Ledger, model: int, profile: int, key: str) -> Indexed:
         """Describe the collection of a model and its place.
@@ -114,8 +115,18 @@ class Collections:
         """
         live = self._source.vectors / key
         words = self._source.words
-        opens = open_directory if self._process is None else self._process.open
+        opens = self._open_apart if self._is_apart else open_directory
         return Indexed(ledger, model, profile, live, self._max_matrix, words, self.server, self._source.id, opens)
+
+    def prepare(self) -> None:
+        """Start the process of collections that are to be opened soon: that takes half a second of another core."""
+        if self._is_apart and self._process is None:
+            self._process = ChromaProcess()
+
+    def _open_apart(self, path: Path, create: bool = False) -> Collection:
+        self.prepare()
+        assert self._process is not None  # noqa: S101
+        return self._process.open(path, create)
 
     def close(self) -> None:
         """Close the connections to a server, or stop the process."""

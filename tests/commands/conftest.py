@@ -23,7 +23,7 @@ from kbjobs.errors import ExitCode
 from kbjobs.services.sources import register
 from kbjobs.store.jobs import NewJob
 from kbjobs.store.queue import Queue
-from kbjobs.store.runs import RunOutcome
+from kbjobs.store.run_outcomes import RunOutcome
 from kbjobs.store.transitions import Event
 from tests.conftest import Kbjobs, phase_state, write_pages
 

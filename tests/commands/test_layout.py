@@ -32,7 +32,7 @@ from kbjobs.store.jobs import Job, RunningPhase
 from kbjobs.store.pauses import Pause
 from kbjobs.store.phase_state import PhaseState, PhaseStatus
 from kbjobs.store.queue import Queue
-from kbjobs.store.runs import RunOutcome
+from kbjobs.store.run_outcomes import RunOutcome
 from kbjobs.store.transitions import Event, Status
 from tests.commands.conftest import OpenTerminal, put_job
 from tests.conftest import Kbjobs, phase_state

@@ -15,7 +15,7 @@ from kbjobs.errors import ExitCode
 from kbjobs.services.jobs import JobManager
 from kbjobs.store.jobs import NewJob
 from kbjobs.store.queue import Queue
-from kbjobs.store.runs import RunOutcome
+from kbjobs.store.run_outcomes import RunOutcome
 from kbjobs.store.transitions import Event
 from tests.commands.conftest import check_help
 from tests.conftest import Kbjobs, read_json, wait_until

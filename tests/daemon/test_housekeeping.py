@@ -18,7 +18,7 @@ from kbjobs.errors import ExitCode
 from kbjobs.store.history import PRUNED_AT_ONCE, list_jobs
 from kbjobs.store.jobs import NewJob
 from kbjobs.store.queue import Queue
-from kbjobs.store.runs import RunOutcome
+from kbjobs.store.run_outcomes import RunOutcome
 from kbjobs.store.transitions import Event
 from kbjobs.system.crashpoints import VARIABLE
 from tests.conftest import Kbjobs, phase_state, wait_until

@@ -100,10 +100,12 @@ PINECONE = {point for point in POINTS if point.startswith("pinecone.")}  # tests
 # tests/phases/test_language_download.py
 LANGUAGES = {point for point in POINTS if point.startswith("language.")}
 NIGHT = {point for point in POINTS if point.startswith(("pause.", "finish."))}  # tests/faults/test_night_kills.py
+SHARED = {"worker.claimed_next"}  # tests/daemon/test_shared_workers.py
 HOUSEKEEPING = {"housekeeping.batch"}  # tests/daemon/test_housekeeping.py
 ELSEWHERE = (
     CANCEL_ONLY
     | HOUSEKEEPING
+    | SHARED
     | NIGHT
     | CHAIN_ONLY
     | SCRAPE

@@ -13,8 +13,8 @@ from pathlib import Path
 import pytest
 
 from kbjobs.config.home import Home
+from kbjobs.daemon.attempt import write_despite_full_disk
 from kbjobs.daemon.launching import is_running, stop_daemon
-from kbjobs.daemon.worker import _write
 from kbjobs.errors import ExitCode, KbjobsError
 from kbjobs.services.jobs import JobManager
 from kbjobs.services.sources import register
@@ -23,7 +23,7 @@ from kbjobs.store.jobs import NewJob, Report
 from kbjobs.store.ledger import Ledger
 from kbjobs.store.ledger_copy import LedgerCopy, open_ledger
 from kbjobs.store.queue import Queue
-from kbjobs.store.runs import RunOutcome
+from kbjobs.store.run_outcomes import RunOutcome
 from kbjobs.store.sources import SourceFolder
 from kbjobs.store.transitions import Event, Status
 from tests.conftest import (
@@ -196,7 +196,7 @@ def test_the_end_of_a_job_finds_the_room_that_was_kept_for_it(small_disk: Path, 
         with pytest.raises(sqlite3.Error) as caught:
             finish(opened)
         assert is_disk_full(caught.value)
-        _write(full_home, lambda: finish(opened))
+        write_despite_full_disk(full_home, lambda: finish(opened))
         assert opened.get(1).status is Status.COMPLETED
 
 

@@ -57,6 +57,14 @@ def run(context: Context, params: StepsParams) -> PhaseResult:
             time.sleep(params.seconds)
         return PhaseResult({"steps": params.count}, f"{params.count} steps")
     guard = os.open(context.source.path / "guard", os.O_CREAT | os.O_RDWR)
+    try:
+        return work(context, params, guard)
+    finally:
+        os.close(guard)  # or the next job of this process would find the source guarded
+
+
+def work(context: Context, params: StepsParams, guard: int) -> PhaseResult:
+    """Note another job that is at work on the source, which must not be, and do the steps."""
     ledger = open_ledger(context.source.path)
     try:
         fcntl.flock(guard, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -123,4 +131,5 @@ JOB_TYPE = JobType(
     params=StepsParams,
     plan=plan,
     run=run,
+    shares_worker=True,
 )

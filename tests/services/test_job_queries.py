@@ -11,7 +11,7 @@ from kbjobs.errors import ExitCode, NotFoundError, UsageError
 from kbjobs.services.jobs import JobManager
 from kbjobs.store.jobs import NewJob
 from kbjobs.store.queue import Queue
-from kbjobs.store.runs import RunOutcome
+from kbjobs.store.run_outcomes import RunOutcome
 from kbjobs.store.transitions import Event, Status
 from tests.conftest import phase_state
 

@@ -17,7 +17,7 @@ from kbjobs.store.history import list_attempts, list_jobs, resumable_jobs
 from kbjobs.store.jobs import Job, NewJob, Report
 from kbjobs.store.phase_state import PhaseState, PhaseStatus
 from kbjobs.store.queue import Queue, StaleWorkerError
-from kbjobs.store.runs import RunOutcome
+from kbjobs.store.run_outcomes import RunOutcome
 from kbjobs.store.transitions import Event, Status
 from tests.conftest import ROOT, phase_state
 

@@ -14,7 +14,7 @@ from kbjobs.store.history import delete_jobs
 from kbjobs.store.job_ends import PendingHook, close_hook, forget_hooks, list_taken_hooks, take_hook
 from kbjobs.store.jobs import Limits, NewJob
 from kbjobs.store.queue import Queue
-from kbjobs.store.runs import RunOutcome
+from kbjobs.store.run_outcomes import RunOutcome
 from kbjobs.store.transitions import Event, Status
 from tests.conftest import phase_state
 

@@ -15,7 +15,7 @@ from kbjobs.store.history import JobFilter, delete_jobs, list_attempts, list_job
 from kbjobs.store.jobs import LimitChanges, Limits, NewJob, Report
 from kbjobs.store.phase_state import PhaseStatus
 from kbjobs.store.queue import DuplicateJobError, Queue
-from kbjobs.store.runs import RunOutcome
+from kbjobs.store.run_outcomes import RunOutcome
 from kbjobs.store.transitions import Event, Status
 from tests.conftest import phase_state
 

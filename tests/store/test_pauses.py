@@ -12,7 +12,7 @@ from kbjobs.store.history import list_attempts
 from kbjobs.store.jobs import Job, Limits, NewJob
 from kbjobs.store.pauses import end_pause, held_jobs, list_pauses, put_pause
 from kbjobs.store.queue import Queue
-from kbjobs.store.runs import RunOutcome
+from kbjobs.store.run_outcomes import RunOutcome
 from kbjobs.store.source_history import end_source
 from kbjobs.store.transitions import Event, Status
 from tests.conftest import phase_state

@@ -5,6 +5,7 @@ from __future__ import annotations
 import multiprocessing
 import sqlite3
 from collections.abc import Iterator
+from dataclasses import replace
 from itertools import count
 from pathlib import Path
 
@@ -13,11 +14,11 @@ import pytest
 from kbjobs.errors import ConflictError, ExitCode, NotFoundError, UnavailableError
 from kbjobs.store import clocks
 from kbjobs.store.history import delete_jobs, list_attempts, old_jobs
-from kbjobs.store.jobs import Job, NewJob
+from kbjobs.store.jobs import Job, Limits, NewJob
 from kbjobs.store.queue import Queue, StaleWorkerError
-from kbjobs.store.runs import RunOutcome
+from kbjobs.store.run_outcomes import RunOutcome
 from kbjobs.store.transitions import Event, Status
-from tests.conftest import phase_state
+from tests.conftest import known, phase_state
 
 
 @pytest.fixture
@@ -46,6 +47,107 @@ def test_jobs_are_claimed_by_priority_then_age(queue: Queue) -> None:
     claimed = [claim(queue, f"run{n}").id for n in range(4)]
     assert claimed == [ids[1], ids[3], ids[0], ids[2]]
     assert queue.claim("late") is None
+
+
+HOUR = 3600.0
+
+
+class Clock:
+    """The clock since boot and the one on the wall, which a test sets forward, and a boot."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        self.seconds, self.boot = 1000.0, "boot"
+        monkeypatch.setattr(clocks, "since_boot", lambda: self.seconds)
+        monkeypatch.setattr(clocks, "boot_id", lambda: self.boot)
+        monkeypatch.setattr("kbjobs.store.claims.time.time", lambda: 1e9 + self.seconds)
+
+
+@pytest.fixture
+def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
+    return Clock(monkeypatch)
+
+
+def test_each_hour_of_waiting_counts_as_one_more_of_priority(queue: Queue, clock: Clock) -> None:
+    old = queue.submit(new("old")).id
+    clock.seconds += 2 * HOUR - 1
+    higher, lower = queue.submit(new("higher", 2)).id, queue.submit(new("lower", 1)).id
+    assert claim(queue, "a").id == higher
+    clock.seconds += 2
+    higher = queue.submit(new("higher", 2, again=True)).id
+    queue.finish(1 + old, "a", RunOutcome(Event.COMPLETE, ExitCode.DONE, "done"))
+    # With two full hours the old one equals the higher one, which goes first; against the lower one it wins.
+    assert [claim(queue, f"run{n}").id for n in range(3)] == [higher, old, lower]
+
+
+def test_no_stream_of_higher_jobs_starves_a_job(queue: Queue, clock: Clock) -> None:
+    waiting = queue.submit(new("waiting", -2)).id
+    for hour in range(10):
+        queue.submit(new(f"s{hour}", 5))
+        job = claim(queue, f"run{hour}")
+        if job.id == waiting:
+            break
+        queue.finish(job.id, f"run{hour}", RunOutcome(Event.COMPLETE, ExitCode.DONE, "done"))
+        clock.seconds += HOUR
+    assert hour == 8  # a priority of -2 has passed 5 after eight hours
+
+
+def test_jobs_of_one_priority_keep_their_order_however_long_they_wait(queue: Queue, clock: Clock) -> None:
+    ids = []
+    for number in range(4):
+        ids.append(queue.submit(new(f"s{number}")).id)
+        clock.seconds += HOUR
+    assert [claim(queue, f"run{n}").id for n in range(4)] == ids
+
+
+def test_the_waiting_begins_again_with_each_return_to_the_queue(queue: Queue, clock: Clock) -> None:
+    """A job that failed long ago and is resumed, and one whose worker died, have not waited meanwhile."""
+    resumed, dead = queue.submit(new("resumed")).id, queue.submit(new("dead")).id
+    claim(queue, "a")
+    queue.finish(resumed, "a", RunOutcome(Event.FAIL, ExitCode.FAILED, "failed"))
+    claim(queue, "b")
+    clock.seconds += 50 * HOUR
+    queue.resume(resumed)
+    queue.record_death(dead, "b", "killed", 3)
+    higher = queue.submit(new("higher", 1)).id
+    assert [claim(queue, f"run{n}").id for n in range(3)] == [higher, resumed, dead]
+
+
+def test_a_job_waits_from_its_requested_start(queue: Queue, clock: Clock) -> None:
+    later = queue.submit(replace(new("later"), limits=Limits(not_before=1e9 + clock.seconds + 10 * HOUR))).id
+    clock.seconds += 10 * HOUR + 1
+    higher = queue.submit(new("higher", 1)).id
+    assert [claim(queue, f"run{n}").id for n in range(2)] == [higher, later]
+
+
+def test_a_job_from_before_a_reboot_has_waited_since(queue: Queue, clock: Clock) -> None:
+    old = queue.submit(new("old")).id
+    clock.seconds, clock.boot = 2 * HOUR, "another"
+    higher = queue.submit(new("higher", 1)).id
+    assert [claim(queue, f"run{n}").id for n in range(2)] == [old, higher]
+
+
+def test_a_held_job_lets_others_of_its_priority_pass(queue: Queue, clock: Clock) -> None:
+    first = queue.submit(new("busy", 1)).id
+    claim(queue, "a")
+    blocked, free = queue.submit(new("busy", 1, again=True)).id, queue.submit(new("free", 1)).id
+    lower = queue.submit(new("lower")).id
+    assert [claim(queue, f"run{n}").id for n in range(2)] == [free, lower]
+    queue.finish(first, "a", RunOutcome(Event.COMPLETE, ExitCode.DONE, "done"))
+    assert claim(queue, "last").id == blocked
+
+
+def test_a_claim_of_a_type_passes_over_nothing(queue: Queue) -> None:
+    queue.submit(new("a"))
+    queue.submit(replace(new("b"), type="metadata"))
+    assert queue.claim("run", job_type="metadata") is None
+    assert known(queue.claim("run", job_type="index_offline")).source == "a"
+    assert known(queue.claim("other", job_type="metadata")).source == "b"
+
+
+def test_a_job_past_its_end_is_not_claimed(queue: Queue, clock: Clock) -> None:
+    queue.submit(replace(new(), limits=Limits(until=1e9 + clock.seconds + 1)))
+    clock.seconds += 2
+    assert queue.claim("run") is None
 
 
 def test_a_claim_alone_is_not_synced_and_all_that_follows_is(queue: Queue, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -25,7 +25,7 @@ from kbjobs.store.history import list_attempts
 from kbjobs.store.jobs import Limits, NewJob
 from kbjobs.store.pauses import end_pause, held_jobs, put_pause
 from kbjobs.store.queue import DuplicateJobError, Queue, StaleWorkerError
-from kbjobs.store.runs import RunOutcome
+from kbjobs.store.run_outcomes import RunOutcome
 from kbjobs.store.transitions import Event, Status
 from tests.conftest import FACTOR, phase_state
 
