@@ -61,9 +61,9 @@ def tell(seconds, stored):
 OURS = (
     COUNTING
     + """
-import chromadb, kbjobs.indexing.pipeline, kbjobs.embedding.choose
+import chromadb, kbjobs.indexing.pipeline, kbjobs.embedding.deferred_embedder
 model.embed = counting
-kbjobs.embedding.choose.load_embedder = lambda *_: model
+kbjobs.embedding.deferred_embedder.open_embedder = lambda *_: model
 from kbjobs.context import Context
 from kbjobs.phases import index_offline
 from kbjobs.sources.registration import register

@@ -69,7 +69,7 @@ def run_index(
         forcing = f"force {embedder.model_key} {context.job_id}" if options.force else None
         newer_than = _begin_force(indexed, forcing) if forcing else 0
         keeps_cut = options.keeps_cut and not options.recut and not options.force
-        cutting = Cutting(indexed.profile, Chunker(tokens, embedder.max_tokens), keeps_cut)
+        cutting = Cutting(indexed.profile, Chunker(tokens, embedder.max_tokens), keeps_cut, collections.prepare)
         changes = scan_source(context, ledger, cutting, SCAN, options.scope, describing)
         scan = changes.found.scan
         filtered = describing.finish(context, ledger, changes.found) if describing is not None else 0
@@ -78,7 +78,7 @@ def run_index(
         usage = Usage.read(ledger, embedder, context.job_id)
         earlier = usage.texts
         find_missing = partial(ledger.missing_texts, indexed.model, indexed.profile, newer_than, scan.vanished)
-        if scan.new or scan.changed or scan.vanished or options.force:
+        if scan.vanished or options.force:
             collections.prepare()
         lost = _embed(context, indexed, embedder, find_missing, usage, batching)
         _remove_vanished(context, ledger, scan)

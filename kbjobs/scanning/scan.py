@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import os
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -56,12 +56,14 @@ class DocumentStore(FactStore, Protocol):
 class Cutting:
     """How documents are cut into passages: the chunker, and the profile in the ledger.
 
-    With ``keeps_cut``, a document with the same text as before keeps its passages.
+    With ``keeps_cut``, a document with the same text as before keeps its passages. ``on_first`` is called once there is
+    a document to cut.
     """
 
     profile: int
     chunker: Chunker
     keeps_cut: bool = False
+    on_first: Callable[[], None] = lambda: None
 
 
 def scan_source(
@@ -110,7 +112,9 @@ def scan_source(
     options = Options(purpose, describing is not None, keeps_text=True, scope=scope)
     paid = paid_profiles(ledger) if isinstance(ledger, Ledger) else frozenset()
     changes = SourceChanges(context, found, Comparison(known, is_current), ledger, options, report)
-    for documents in changes.batches():
+    for number, documents in enumerate(changes.batches()):
+        if not number:
+            cutting.on_first()
         rows = _cut(ledger, cutting, known, documents)
         if describing is not None and isinstance(ledger, Ledger):
             describing.write(ledger, pipeline, documents, paid)
