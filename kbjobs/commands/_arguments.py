@@ -22,6 +22,15 @@ TAG = Annotated[
     str | None,
     typer.Option("--tag", metavar="TAG", help="Only documents of this category.", show_default=False),
 ]
+KIND = Annotated[
+    str | None,
+    typer.Option(
+        "--type",
+        metavar="KIND",
+        help="Only such documents: html, text, pdf, book, office, table, mail, or what a page says it is: article.",
+        show_default=False,
+    ),
+]
 SINCE = Annotated[
     str | None, typer.Option("--since", metavar="DATE", help="Published then or later.", show_default=False)
 ]

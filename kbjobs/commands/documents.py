@@ -11,7 +11,7 @@ from typing import Annotated, Any
 import typer
 
 from kbjobs.commands._app import App
-from kbjobs.commands._arguments import SINCE, SOURCE, TAG, UNTIL
+from kbjobs.commands._arguments import KIND, SINCE, SOURCE, TAG, UNTIL
 from kbjobs.commands._render import print_json, say
 from kbjobs.commands._table import Cell, Column, print_list
 from kbjobs.config.home import current_home
@@ -50,6 +50,7 @@ def list_(
     tag: TAG = None,
     since: SINCE = None,
     until: UNTIL = None,
+    kind: KIND = None,
     failed: Annotated[bool, typer.Option("--failed", help="List instead what could not be read, and why.")] = False,
     skipped: Annotated[
         bool, typer.Option("--skipped", help="List instead what was left out on purpose, and why.")
@@ -64,6 +65,8 @@ def list_(
     2024-05-17. A list by date leaves out documents without a date.
 
     Example:  kbjobs documents list wiki --lang de --since 2024-05
+
+    Example:  kbjobs documents list wiki --type pdf
     """
     if failed or skipped:
         left_out = front.list_left_out(current_home(), source_id)
@@ -71,7 +74,7 @@ def list_(
         nothing = f"Nothing of source {source_id} {'failed' if failed else 'was skipped'}."
         print_left_out(chosen, nothing, as_json=as_json)
         return
-    wanted = DocumentFilter(language.lower() if language else None, tag, since, until).check()
+    wanted = DocumentFilter(language.lower() if language else None, tag, since, until, kind).check()
     print_documents(source_id, front.documents(current_home(), source_id, wanted), wanted, as_json=as_json)
 
 

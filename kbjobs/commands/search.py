@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from kbjobs.commands._app import App
-from kbjobs.commands._arguments import SINCE, TAG, UNTIL
+from kbjobs.commands._arguments import KIND, SINCE, TAG, UNTIL
 from kbjobs.commands._asking import NO_INPUT
 from kbjobs.commands._completion import complete_models, complete_sources
 from kbjobs.commands._errors import printable, say_error
@@ -89,6 +89,7 @@ def search(
     tag: TAG = None,
     since: SINCE = None,
     until: UNTIL = None,
+    kind: KIND = None,
     store: Annotated[SearchStore, typer.Option(help="Search in the home, or in Pinecone.")] = SearchStore.HOME,
     queries: Annotated[
         Path | None,
@@ -128,9 +129,9 @@ def search(
     sources = [*([named] if named is not None else []), *(source or [])]
     damaged = DamagedSources()
     which = Filter(language.lower() if language else None, path)
-    documents = DocumentFilter(None, tag, since, until).check()
+    documents = DocumentFilter(None, tag, since, until, kind).check()
     if store is SearchStore.PINECONE and documents != DocumentFilter():
-        raise UsageError("--tag, --since and --until search in the home alone", "Leave out --store pinecone.")
+        raise UsageError("--tag, --type, --since and --until search in the home alone", "Leave out --store pinecone.")
 
     def query(text: str) -> Query:
         return Query(text, tuple(sources), count, model, mode.value, which, passages, documents)

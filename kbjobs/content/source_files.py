@@ -24,6 +24,16 @@ BOOK_SUFFIXES = frozenset({".epub"})
 OFFICE_SUFFIXES = frozenset({".docx", ".odt", ".rtf"})
 TABLE_SUFFIXES = frozenset({".csv", ".tsv"})
 MAIL_SUFFIXES = frozenset({".eml", ".mbox"})
+KINDS = {
+    "html": HTML_SUFFIXES,
+    "text": TEXT_SUFFIXES | MARKDOWN_SUFFIXES,
+    "pdf": PDF_SUFFIXES,
+    "book": BOOK_SUFFIXES,
+    "office": OFFICE_SUFFIXES,
+    "table": TABLE_SUFFIXES,
+    "mail": MAIL_SUFFIXES,
+}
+"""The kinds of documents by the suffixes of their files."""
 OTHER_SUFFIXES = BOOK_SUFFIXES | OFFICE_SUFFIXES | TABLE_SUFFIXES | MAIL_SUFFIXES
 """The types that :mod:`kbjobs.content.other_formats` reads."""
 
@@ -251,3 +261,9 @@ def _name_roots(roots: Sequence[Path]) -> list[tuple[str, str]]:
 
 def _explain(error: OSError) -> str:
     return (error.strerror or type(error).__name__).lower()
+
+
+def kind_of(path: str) -> str:
+    """The kind of the document at a path, one of :data:`KINDS`; entries of archives without a known suffix are HTML."""
+    suffix = os.path.splitext(path)[1].lower()  # noqa: PTH122 (Path costs 4 µs a file)
+    return next((kind for kind, suffixes in KINDS.items() if suffix in suffixes), "html")

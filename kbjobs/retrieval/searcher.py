@@ -146,7 +146,9 @@ class Searcher(Closable):
                 found = list_matching(opened, query.documents)
         if not found:
             command = f"kbjobs run metadata {source_id}"
-            self._notice(f"no document of {source_id} has such a tag or date; {command} reads what its documents say.")
+            self._notice(
+                f"no document of {source_id} has such a tag, date or type; {command} reads what its documents say."
+            )
         return replace(query.which, documents=tuple(found))
 
     def _correct(self, words: str, opened: Mapping[str, Index | WordIndex]) -> str:

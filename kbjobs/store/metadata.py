@@ -149,14 +149,20 @@ def put_metadata(
 def list_matching(ledger: Ledger, wanted: DocumentFilter) -> list[str]:
     """The ids of the documents that match."""
     rows = ledger.connection.execute(
-        "SELECT d.doc_id, coalesce(m.language, d.language), m.published, m.categories"
+        "SELECT d.doc_id, coalesce(m.language, d.language), m.published, m.categories, d.path, m.doc_type"
         " FROM documents d LEFT JOIN metadata m ON m.doc_id = d.doc_id"
     )
     return [
         doc_id
-        for doc_id, language, published, categories in rows
+        for doc_id, language, published, categories, path, doc_type in rows
         if wanted.matches(
-            {"language": language, "published": published, "categories": json.loads(categories) if categories else ()}
+            {
+                "language": language,
+                "published": published,
+                "categories": json.loads(categories) if categories else (),
+                "path": path,
+                "doc_type": doc_type,
+            }
         )
     ]
 

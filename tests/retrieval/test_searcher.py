@@ -115,6 +115,25 @@ def dated(home: Home, tmp_path: Path) -> None:
     index(home)
 
 
+def test_documents_of_a_kind(home: Home, tmp_path: Path, searcher: Searcher) -> None:
+    pages = tmp_path / "pages"
+    pages.mkdir()
+    body = "Water is boiled before anybody drinks it."
+    (pages / "page.html").write_text(f"<title>page</title><meta property='og:type' content='Article'><p>{body}")
+    (pages / "note.txt").write_text(f"note\n\n{body} Twice.")
+    (pages / "table.csv").write_text(f"table,water\n1,{body}\n")
+    register(home, "docs", [pages])
+    index(home)
+    describe_pages(home)
+
+    def found(kind: str) -> list[str]:
+        hits = searcher.search(Query("boiled water", documents=DocumentFilter(kind=kind)))
+        return sorted(hit.url.rpartition("/")[2] for hit in hits)
+
+    assert found("text") == ["note.txt"] and found("HTML") == ["page.html"] and found("table") == ["table.csv"]
+    assert found("article") == ["page.html"] and found("pdf") == []
+
+
 @pytest.mark.usefixtures("dated")
 def test_documents_of_a_category_or_a_time(home: Home, searcher: Searcher, notices: list[str]) -> None:
     def found(mode: Mode = "hybrid", **wanted: str) -> list[str]:

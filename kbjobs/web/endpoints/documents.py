@@ -21,6 +21,7 @@ class DocumentsQuery(QueryParams):
     tag: Text | None = None
     since: Text | None = None
     until: Text | None = None
+    type: Text | None = None
     start: Annotated[int, Field(ge=1, le=2**53)] = 1
     count: Annotated[int, Field(ge=1, le=1_000)] = 100
 
@@ -28,7 +29,7 @@ class DocumentsQuery(QueryParams):
 def list_documents(asked: Call) -> Any:
     """List a source's documents that match, in order of path; ``next`` is the start of the next request."""
     query: DocumentsQuery = asked.query
-    wanted = DocumentFilter(query.language or None, query.tag or None, query.since, query.until).check()
+    wanted = DocumentFilter(query.language or None, query.tag or None, query.since, query.until, query.type).check()
     matching = documents.documents(asked.home, asked.path["source"], wanted)
     found = list(islice(matching, query.start - 1, query.start + query.count))
     following = query.start + query.count if len(found) > query.count else None

@@ -30,6 +30,7 @@ class SearchQuery(QueryParams):
     tag: Name | None = None
     since: Name | None = None
     until: Name | None = None
+    type: Name | None = None
 
 
 class ReviewBody(Body):
@@ -85,7 +86,7 @@ def search(asked: Call) -> Any:
         query.model or None,
         query.mode,
         Filter(query.language.lower() if query.language else None),
-        documents=DocumentFilter(None, query.tag, query.since, query.until).check(),
+        documents=DocumentFilter(None, query.tag, query.since, query.until, query.type).check(),
     )
     found = search_home(asked.home, wanted, notices)
     return {"hits": [asdict(hit) for hit in found], "notices": notices}
