@@ -167,6 +167,6 @@ SETTINGS: tuple[Setting, ...] = (
     ),
     Setting("nice", 0, "niceness of the workers", 0, 19),
     Setting("ionice", "none", "I/O class of the workers", choices=("none", "best-effort", "idle")),
-    Setting("history_days", 90.0, "age at which ended jobs are forgotten, with their logs", 0, 36500),
+    Setting("history_days", 90.0, "age at which ended jobs, their logs and unfinished downloads are removed", 0, 36500),
     Setting("max_deaths", 3, "deaths of a worker without progress before its job is interrupted", 1, 1000),
 )

@@ -1,4 +1,4 @@
-"""Once a day the daemon forgets what is older than ``history_days``, as ``kbjobs prune`` does."""
+"""Once a day the daemon removes what is older than ``history_days``, as ``kbjobs prune`` does."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ from kbjobs.config.settings import Settings
 from kbjobs.errors import KbjobsError
 from kbjobs.formatting import counted
 from kbjobs.store.job_pruning import prune_jobs
+from kbjobs.store.leftovers import remove_leftovers
 from kbjobs.store.queue import Queue
 from kbjobs.system.crashpoints import crash_point
 
@@ -53,7 +54,7 @@ class Housekeeping:
 
 
 def forget_old_jobs(home: Home) -> None:
-    """Delete old jobs, their logs, and checkpoints that nobody resumed. Errors are logged."""
+    """Delete old jobs, their logs, checkpoints and downloads that nobody resumed. Errors are logged."""
     deleted = 0
     try:
         days = Settings(home).number("history_days")
@@ -63,10 +64,13 @@ def forget_old_jobs(home: Home) -> None:
                 crash_point("housekeeping.batch")
                 time.sleep(PAUSE_SECONDS)
             checkpoints = len(queue.delete_stale_checkpoints(days))
+        leftovers = remove_leftovers(home, days)
         home.housekeeping_mark.touch(mode=0o600)
     except (OSError, sqlite3.Error, KbjobsError) as error:
         log.warning("old jobs could not be deleted: %s", error)
         return
+    for one in leftovers:
+        log.info("%s, %s MB, deleted: nobody resumed it", one.path, f"{one.size / 1e6:,.1f}")
     if deleted or checkpoints:
         told = f"{counted(deleted, 'job')} and {counted(checkpoints, 'checkpoint')}"
         log.info("%s older than %g days deleted (history_days)", told, days)

@@ -17,6 +17,7 @@ from kbjobs.daemon.launching import is_running
 from kbjobs.errors import KbjobsError
 from kbjobs.object_storage.storage_checks import check_stores
 from kbjobs.phases.registry import job_type
+from kbjobs.services.leftovers import check_room
 from kbjobs.store.history import active_jobs, resumable_jobs
 from kbjobs.store.snapshot import open_to_read
 from kbjobs.store.store_checks import check_databases, check_pauses, check_sources
@@ -136,6 +137,7 @@ def _check_secrets(home: Home) -> Iterator[Finding]:
 CHECKS: tuple[Callable[[Home], Iterator[Finding]], ...] = (
     check_home,
     check_disk,
+    check_room,
     check_settings,
     check_databases,
     check_sources,
