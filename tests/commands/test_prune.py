@@ -24,7 +24,7 @@ def test_help(kbjobs: Kbjobs) -> None:
 def test_an_empty_home(home: Home, kbjobs: Kbjobs) -> None:
     shown = kbjobs("prune")
     assert (shown.stdout, shown.stderr) == ("", "0 jobs and 0 checkpoints are deleted.\n")
-    assert read_json(kbjobs("prune", "--json")) == {"dry_run": False, "jobs": [], "checkpoints": []}
+    assert read_json(kbjobs("prune", "--json")) == {"dry_run": False, "jobs": [], "checkpoints": [], "leftovers": []}
     assert not home.state_file.exists()
 
 
