@@ -1,0 +1,260 @@
+"""The browser of a job: started when it is first needed, replaced when it was lost, is old, or is too large.
+
+A browser and the Playwright process that drives it are started and ended together. Both end when the worker does,
+however it ends: their pipes close (Chromium's ``--remote-debugging-pipe``, Playwright's driver on its stdin).
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+import secrets
+from collections.abc import AsyncIterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from playwright.async_api import Browser, BrowserContext, Playwright, async_playwright
+from playwright.async_api import Error as PlaywrightError
+
+from kbjobs.errors import KbjobsError
+from kbjobs.scraping.rendering.browser_choice import may_use_sandbox
+from kbjobs.scraping.rendering.browser_processes import find_marked, find_tree, kill_tree, measure_memory
+from kbjobs.scraping.rendering.wall import BrowserWall
+from kbjobs.system.child_process import make_environment
+
+RENEW_AFTER = 200
+"""Pages after which the browser is replaced, because its memory grows."""
+RENEW_MEMORY = 400 * 2**20
+"""Bytes of memory from which on it is replaced once its open pages are done."""
+MAX_MEMORY = 1000 * 2**20
+"""Bytes of memory at which it is killed: a page is filling it."""
+LOOK_AT_MEMORY = 0.5
+"""Seconds between two looks at its memory."""
+START_SECONDS, END_SECONDS = 60.0, 10.0
+PAGES_AT_ONCE = 4
+"""Most pages that are open at the same time. They mostly wait until the network is quiet."""
+
+SWITCHES = (
+    "--proxy-bypass-list=<-loopback>",  # loopback and link-local addresses go to the proxy, too
+    "--disable-quic",
+    "--force-webrtc-ip-handling-policy=disable_non_proxied_udp",
+    "--webrtc-ip-handling-policy=disable_non_proxied_udp",
+    "--dns-prefetch-disable",
+    "--no-pings",
+    "--disable-gpu",
+    "--disable-software-rasterizer",
+    "--disable-extensions",
+    "--disable-domain-reliability",
+    "--disable-crash-reporter",
+    "--disable-remote-fonts",
+    "--mute-audio",
+    "--js-flags=--max-old-space-size=384",
+    "--blink-settings=imagesEnabled=false",
+    # Names are not looked up, even if something should ignore the proxy.
+    "--host-resolver-rules=MAP * ~NOTFOUND, EXCLUDE 127.0.0.1",
+)
+"""Chromium's switches (https://peter.sh/experiments/chromium-command-line-switches/)."""
+
+
+class BrowserLost(Exception):
+    """The browser ended, or does not answer, while a page was being rendered."""
+
+
+@dataclass
+class _Running:
+    """A started browser; ``mark`` is in its command line, ``pages`` were opened in it so far, ``open`` are now."""
+
+    driver: Playwright
+    browser: Browser
+    mark: str
+    pid: int | None
+    pages: int = 0
+    open: int = 0
+    is_old: bool = False
+    watch: asyncio.Task[None] | None = field(default=None, repr=False)
+
+
+class PageBrowser:
+    """The browser of a job.
+
+    Args:
+        executable: Chromium.
+        user_agent: what pages and their scripts see as ``navigator.userAgent``.
+        log: takes notes of renewals and losses.
+    """
+
+    def __init__(self, executable: Path, user_agent: str, log: logging.Logger | logging.LoggerAdapter[Any]) -> None:
+        self._executable, self._agent, self._log = executable, user_agent, log
+        self._wall = BrowserWall()
+        self._running: _Running | None = None
+        self._places = asyncio.Semaphore(PAGES_AT_ONCE)
+        self._changing = asyncio.Condition()
+        self._is_walled = False
+
+    @property
+    def refused(self) -> dict[str, int]:
+        """What the browser tried to reach by itself, with counts; nothing of it was let through."""
+        return self._wall.refused
+
+    @contextlib.asynccontextmanager
+    async def context(self) -> AsyncIterator[BrowserContext]:
+        """A fresh context of the browser for one page; all that the page left in it is thrown away at the end.
+
+        Raises:
+            BrowserLost: the browser ended, or does not answer.
+            KbjobsError: it cannot be started.
+        """
+        async with self._places:
+            running = await self._enter()
+            try:
+                context = await _limited(
+                    running.browser.new_context(
+                        user_agent=self._agent,
+                        accept_downloads=False,
+                        service_workers="block",
+                        permissions=[],
+                        viewport={"width": 1280, "height": 1024},
+                    )
+                )
+                try:
+                    yield context
+                finally:
+                    await _shielded(self._close_context(running, context))
+            finally:
+                await _shielded(self._leave(running))
+
+    async def close(self) -> None:
+        """End the browser."""
+        async with self._changing:
+            if self._running is not None:
+                await self._end(self._running)
+        if self._is_walled:
+            await self._wall.__aexit__(None, None, None)
+
+    async def _enter(self) -> _Running:
+        """Count a page in, starting or replacing the browser first if necessary."""
+        async with self._changing:
+            while (running := self._running) is not None and self._is_due(running):
+                running.is_old = True
+                if running.open == 0:
+                    await self._end(running)
+                else:
+                    await self._changing.wait()
+            if self._running is None:
+                self._running = await self._start()
+            self._running.pages += 1
+            self._running.open += 1
+            return self._running
+
+    async def _leave(self, running: _Running) -> None:
+        async with self._changing:
+            running.open -= 1
+            self._changing.notify_all()
+
+    def _is_due(self, running: _Running) -> bool:
+        return running.is_old or running.pages >= RENEW_AFTER or not running.browser.is_connected()
+
+    async def _close_context(self, running: _Running, context: BrowserContext) -> None:
+        try:
+            await _limited(context.close())
+        except BrowserLost:
+            # A page that blocks its process may prevent the close; nothing of it may stay.
+            running.is_old = True
+            if running.pid is not None and running.browser.is_connected():
+                kill_tree(running.pid)
+
+    async def _start(self) -> _Running:
+        if not self._is_walled:
+            await self._wall.__aenter__()
+            self._is_walled = True
+        mark = f"--kbjobs-mark={secrets.token_hex(8)}"
+        driver = None
+        try:
+            async with asyncio.timeout(START_SECONDS):
+                driver = await async_playwright().start()
+                browser = await driver.chromium.launch(
+                    executable_path=str(self._executable),
+                    args=[*SWITCHES, mark],
+                    chromium_sandbox=may_use_sandbox(),
+                    proxy={"server": f"http://127.0.0.1:{self._wall.port}"},
+                    env={**make_environment()},
+                    handle_sigint=False,
+                    handle_sigterm=False,
+                    handle_sighup=False,
+                )
+        except (PlaywrightError, OSError, TimeoutError) as error:
+            if driver is not None:
+                await _ended(driver.stop())
+            raise KbjobsError(
+                f"the browser {self._executable} cannot be started: {_explain(error)}", _ADVICE
+            ) from error
+        running = _Running(driver, browser, mark, find_marked(mark))
+        running.watch = asyncio.create_task(self._watch(running))
+        return running
+
+    async def _watch(self, running: _Running) -> None:
+        """Have a browser replaced that has grown, and kill it if a page fills the memory."""
+        while running.pid is not None and running.browser.is_connected():
+            size = await asyncio.to_thread(_measure, running.pid)
+            if size > MAX_MEMORY:
+                self._log.warning("the browser is ended: a page makes it take %d MB", size >> 20)
+                kill_tree(running.pid)
+                return
+            running.is_old = running.is_old or size > RENEW_MEMORY
+            await asyncio.sleep(LOOK_AT_MEMORY)
+
+    async def _end(self, running: _Running) -> None:
+        self._running = None
+        if running.watch is not None:
+            running.watch.cancel()
+        processes = [] if running.pid is None else find_tree(running.pid)
+        await _ended(running.browser.close())
+        await _ended(running.driver.stop())
+        if running.pid is not None and processes and find_marked(running.mark) == running.pid:
+            kill_tree(running.pid)
+
+
+_ADVICE = (
+    "Does it start in a terminal? Chromium needs user namespaces or its setuid sandbox;"
+    " the setting render.browser names another one."
+)
+
+
+def _measure(pid: int) -> int:
+    return measure_memory(find_tree(pid))
+
+
+def _explain(error: BaseException) -> str:
+    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
+    telling = next((line for line in lines if "sandbox" in line.lower() or "[err]" in line), None)
+    return (telling or (lines[0] if lines else "it does not answer"))[:300]
+
+
+async def _limited(call: Any) -> Any:
+    """Await a call of Playwright. Raises BrowserLost if it fails, or takes too long."""
+    try:
+        async with asyncio.timeout(END_SECONDS):
+            return await call
+    except TimeoutError as error:
+        raise BrowserLost("it does not answer") from error
+    except PlaywrightError as error:
+        raise BrowserLost(_explain(error)) from error
+
+
+async def _ended(call: Any) -> None:
+    """Await a call that ends something, whatever comes of it."""
+    with contextlib.suppress(Exception):
+        async with asyncio.timeout(END_SECONDS):
+            await call
+
+
+async def _shielded(work: Any) -> None:
+    """Await some work to its end even if this task is cancelled meanwhile."""
+    task = asyncio.ensure_future(work)
+    try:
+        await asyncio.shield(task)
+    except asyncio.CancelledError:
+        await asyncio.wait({task})
+        raise
