@@ -90,6 +90,7 @@ class PageBrowser:
         self._wall = BrowserWall()
         self._running: _Running | None = None
         self._places = asyncio.Semaphore(PAGES_AT_ONCE)
+        self._taking = asyncio.Lock()
         self._changing = asyncio.Condition()
         self._is_walled = False
 
@@ -99,14 +100,17 @@ class PageBrowser:
         return self._wall.refused
 
     @contextlib.asynccontextmanager
-    async def context(self) -> AsyncIterator[BrowserContext]:
+    async def context(self, *, alone: bool = False) -> AsyncIterator[BrowserContext]:
         """A fresh context of the browser for one page; all that the page left in it is thrown away at the end.
+
+        Args:
+            alone: whether no other page is to be open meanwhile, because one of them may break the browser.
 
         Raises:
             BrowserLost: the browser ended, or does not answer.
             KbjobsError: it cannot be started.
         """
-        async with self._places:
+        async with self._take_places(PAGES_AT_ONCE if alone else 1):
             running = await self._enter()
             try:
                 context = await _limited(
@@ -124,6 +128,19 @@ class PageBrowser:
                     await _shielded(self._close_context(running, context))
             finally:
                 await _shielded(self._leave(running))
+
+    @contextlib.asynccontextmanager
+    async def _take_places(self, count: int) -> AsyncIterator[None]:
+        taken = 0
+        try:
+            async with self._taking:  # two that want all places would wait for each other
+                while taken < count:
+                    await self._places.acquire()
+                    taken += 1
+            yield
+        finally:
+            for _ in range(taken):
+                self._places.release()
 
     async def close(self) -> None:
         """End the browser."""

@@ -30,7 +30,7 @@ LOOK = 0.05
 """Seconds between two looks at the page."""
 SNAPSHOT_SECONDS = 8.0
 TRIES = 3
-"""How often a page is rendered whose browser is lost meanwhile: another page may be to blame."""
+"""How often a page is rendered whose browser is lost meanwhile; again only alone, as another page may be to blame."""
 _DROPPED = ("etag", "last-modified", "content-length", "content-encoding")
 
 
@@ -83,9 +83,9 @@ class PageRenderer:
         """
         for attempt in range(TRIES):
             try:
-                return await self._render(reply)
+                return await self._render(reply, alone=attempt > 0)
             except BrowserLost as loss:
-                crash_point("render.lost")
+                self._log.info("%s is rendered again, alone: the browser was lost (%s)", reply.url, loss)
                 if attempt == TRIES - 1:
                     raise FetchError(reply.url, "cannot be rendered", f"the browser was lost: {loss}") from loss
         raise AssertionError
@@ -95,8 +95,8 @@ class PageRenderer:
         await self._resources.close()
         await self._browser.close()
 
-    async def _render(self, reply: Reply) -> Reply:
-        async with self._browser.context() as context:
+    async def _render(self, reply: Reply, alone: bool) -> Reply:
+        async with self._browser.context(alone=alone) as context:
             gate = PageGate(self._resources, reply)
             try:
                 page = await gate.guard(context)
