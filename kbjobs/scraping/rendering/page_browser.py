@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
+import os
 import secrets
 from collections.abc import AsyncIterator
 from dataclasses import dataclass, field
@@ -20,6 +21,7 @@ from playwright.async_api import Error as PlaywrightError
 
 from kbjobs.errors import KbjobsError
 from kbjobs.scraping.rendering.browser_choice import may_use_sandbox
+from kbjobs.scraping.rendering.browser_folder import VARIABLE, temporary_files_in
 from kbjobs.scraping.rendering.browser_processes import find_marked, find_tree, kill_tree, measure_memory
 from kbjobs.scraping.rendering.wall import BrowserWall
 from kbjobs.system.child_process import make_environment
@@ -33,6 +35,7 @@ MAX_MEMORY = 1000 * 2**20
 LOOK_AT_MEMORY = 0.5
 """Seconds between two looks at its memory."""
 START_SECONDS, END_SECONDS = 60.0, 10.0
+START_TRIES = 3
 PAGES_AT_ONCE = 4
 """Most pages that are open at the same time. They mostly wait until the network is quiet."""
 
@@ -62,6 +65,11 @@ class BrowserLost(Exception):
     """The browser ended, or does not answer, while a page was being rendered."""
 
 
+def is_loss(error: BaseException) -> bool:
+    """Whether an error comes from Playwright. It reports the end of its driver with a plain Exception."""
+    return isinstance(error, PlaywrightError) or type(error) is Exception
+
+
 @dataclass
 class _Running:
     """A started browser; ``mark`` is in its command line, ``pages`` were opened in it so far, ``open`` are now."""
@@ -81,12 +89,15 @@ class PageBrowser:
 
     Args:
         executable: Chromium.
+        folder: where it keeps its temporary files.
         user_agent: what pages and their scripts see as ``navigator.userAgent``.
         log: takes notes of renewals and losses.
     """
 
-    def __init__(self, executable: Path, user_agent: str, log: logging.Logger | logging.LoggerAdapter[Any]) -> None:
-        self._executable, self._agent, self._log = executable, user_agent, log
+    def __init__(
+        self, executable: Path, folder: Path, user_agent: str, log: logging.Logger | logging.LoggerAdapter[Any]
+    ) -> None:
+        self._executable, self._folder, self._agent, self._log = executable, folder, user_agent, log
         self._wall = BrowserWall()
         self._running: _Running | None = None
         self._places = asyncio.Semaphore(PAGES_AT_ONCE)
@@ -124,6 +135,9 @@ class PageBrowser:
                 )
                 try:
                     yield context
+                except BrowserLost:
+                    running.is_old = True
+                    raise
                 finally:
                     await _shielded(self._close_context(running, context))
             finally:
@@ -186,27 +200,39 @@ class PageBrowser:
         if not self._is_walled:
             await self._wall.__aenter__()
             self._is_walled = True
+        for left in range(START_TRIES - 1, -1, -1):
+            try:
+                return await self._launch()
+            except BrowserLost as loss:
+                if left == 0:
+                    raise KbjobsError(f"the browser {self._executable} cannot be started: {loss}", _ADVICE) from loss
+        raise AssertionError
+
+    async def _launch(self) -> _Running:
         mark = f"--kbjobs-mark={secrets.token_hex(8)}"
         driver = None
         try:
             async with asyncio.timeout(START_SECONDS):
-                driver = await async_playwright().start()
+                with temporary_files_in(self._folder):
+                    driver = await async_playwright().start()
                 browser = await driver.chromium.launch(
                     executable_path=str(self._executable),
                     args=[*SWITCHES, mark],
                     chromium_sandbox=may_use_sandbox(),
                     proxy={"server": f"http://127.0.0.1:{self._wall.port}"},
-                    env={**make_environment()},
+                    env={**make_environment(), VARIABLE: os.fspath(self._folder)},
                     handle_sigint=False,
                     handle_sigterm=False,
                     handle_sighup=False,
                 )
-        except (PlaywrightError, OSError, TimeoutError) as error:
+        except Exception as error:
             if driver is not None:
                 await _ended(driver.stop())
-            raise KbjobsError(
-                f"the browser {self._executable} cannot be started: {_explain(error)}", _ADVICE
-            ) from error
+            if (left := find_marked(mark)) is not None:
+                kill_tree(left)
+            if is_loss(error) or isinstance(error, OSError | TimeoutError):
+                raise BrowserLost(_explain(error)) from error
+            raise
         running = _Running(driver, browser, mark, find_marked(mark))
         running.watch = asyncio.create_task(self._watch(running))
         return running
@@ -256,7 +282,9 @@ async def _limited(call: Any) -> Any:
             return await call
     except TimeoutError as error:
         raise BrowserLost("it does not answer") from error
-    except PlaywrightError as error:
+    except Exception as error:
+        if not is_loss(error):
+            raise
         raise BrowserLost(_explain(error)) from error
 
 

@@ -12,6 +12,7 @@ from playwright.async_api import Error as PlaywrightError
 
 from kbjobs.scraping.failures import FetchError
 from kbjobs.scraping.page_fetch import Question
+from kbjobs.scraping.rendering.page_browser import is_loss
 from kbjobs.scraping.rendering.resources import Pending, ResourceRefused, Resources, choose_headers
 from kbjobs.scraping.reply import Reply
 
@@ -98,8 +99,10 @@ class PageGate:
             if len(self.refused) < MAX_REQUESTS:
                 self.refused[route.request.url[:500]] = error.cause
             await _abort(route)
-        except PlaywrightError:
-            pass  # the page, or its browser, is gone
+        except Exception as error:
+            if not is_loss(error):
+                raise
+            # The page, or its browser, is gone.
         finally:
             self._open -= 1
             self._active = time.monotonic()
@@ -149,8 +152,11 @@ async def _fulfil(route: Route, reply: Reply) -> None:
 
 
 async def _abort(route: Route) -> None:
-    with contextlib.suppress(PlaywrightError):
+    try:
         await route.abort("blockedbyclient")
+    except Exception as error:
+        if not is_loss(error):
+            raise
 
 
 def _body_of(request: Request) -> bytes:

@@ -13,7 +13,7 @@ from playwright.async_api import Error as PlaywrightError
 
 from kbjobs.errors import UsageError
 from kbjobs.scraping.failures import FetchError
-from kbjobs.scraping.rendering.page_browser import BrowserLost, PageBrowser
+from kbjobs.scraping.rendering.page_browser import BrowserLost, PageBrowser, is_loss
 from kbjobs.scraping.rendering.page_gate import PageGate
 from kbjobs.scraping.rendering.page_snapshot import Snapshot, take_snapshot
 from kbjobs.scraping.rendering.resources import Resources
@@ -85,9 +85,9 @@ class PageRenderer:
             try:
                 return await self._render(reply, alone=attempt > 0)
             except BrowserLost as loss:
-                self._log.info("%s is rendered again, alone: the browser was lost (%s)", reply.url, loss)
+                self._log.info("%s is rendered again, alone: the browser or its page was lost (%s)", reply.url, loss)
                 if attempt == TRIES - 1:
-                    raise FetchError(reply.url, "cannot be rendered", f"the browser was lost: {loss}") from loss
+                    raise FetchError(reply.url, "cannot be rendered", str(loss)) from loss
         raise AssertionError
 
     async def close(self) -> None:
@@ -108,8 +108,10 @@ class PageRenderer:
                 finally:
                     await _drop(opening)
                 snapshot = await self._take(context, page, reply)
-            except PlaywrightError as error:
-                raise _explain(error, reply.url) from error
+            except Exception as error:
+                if not is_loss(error):
+                    raise
+                raise BrowserLost((str(error) or "it ended").splitlines()[0][:200]) from error
             crash_point("render.taken")
             self._note(reply, gate, snapshot)
             return _replace_body(reply, snapshot, gate)
@@ -194,15 +196,6 @@ def _replace_body(reply: Reply, snapshot: Snapshot, gate: PageGate) -> Reply:
     led_to = tuple(dict.fromkeys([*gate.led_to, *snapshot.routes]))
     body = snapshot.html.encode("utf-8", "replace")
     return replace(reply, headers=headers, body=body, charset="utf-8", led_to=led_to)
-
-
-def _explain(error: PlaywrightError, url: str) -> Exception:
-    text = str(error)
-    if "crashed" in text and "Target" in text:
-        return FetchError(url, "cannot be rendered", "its scripts broke the browser's process")
-    if "net::" in text:
-        return FetchError(url, "cannot be rendered", text.splitlines()[0][:200])
-    return BrowserLost(text.splitlines()[0][:200] if text else "it ended")
 
 
 async def _drop(task: asyncio.Task[Any]) -> None:

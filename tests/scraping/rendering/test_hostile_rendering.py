@@ -38,7 +38,7 @@ def listening(kind: socket.SocketKind) -> Iterator[tuple[int, list[bytes]]]:
         def hear() -> None:
             with contextlib.suppress(OSError):
                 while True:
-                    heard.append(sock.accept()[1] if kind == socket.SOCK_STREAM else sock.recv(2048))  # type: ignore[arg-type]
+                    heard.append(sock.accept()[1] if kind == socket.SOCK_STREAM else sock.recv(2048))
 
         threading.Thread(target=hear, daemon=True).start()
         yield sock.getsockname()[1], heard

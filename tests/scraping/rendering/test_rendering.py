@@ -25,7 +25,7 @@ from tests.scraping.test_scrape import files_of, page, scrape_site, tree
 from tests.servers.site_server import Page, Request, SiteServer
 
 pytestmark = pytest.mark.usefixtures("chromium")
-WHOLE = {"max_depth": 20, "page_limit": 1000}
+WHOLE: dict[str, Any] = {"max_depth": 20, "page_limit": 1000}
 
 
 def decision_of(home: Home) -> Any:
