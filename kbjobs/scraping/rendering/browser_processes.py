@@ -26,15 +26,33 @@ def find_marked(mark: str) -> int | None:
     return None
 
 
+def is_alive(process: int) -> bool:
+    """Whether a process runs; one that has ended and waits for its parent does not."""
+    try:
+        return _read_stat(process)[0] not in "ZX"
+    except (OSError, IndexError):
+        return False
+
+
+def find_parent(process: int) -> int:
+    """The id of a process's parent; 0 if the process is gone."""
+    try:
+        return int(_read_stat(process)[1])
+    except (OSError, ValueError, IndexError):
+        return 0
+
+
+def _read_stat(process: int) -> list[str]:
+    """The words of a process's state behind its name, which is in brackets and may contain anything."""
+    return (PROC / str(process) / "stat").read_text("utf-8", "replace").rpartition(")")[2].split()
+
+
 def find_tree(root: int) -> list[int]:
     """The ids of a process and of all its descendants."""
     children: dict[int, list[int]] = {}
     for entry in PROC.iterdir():
         if entry.name.isdecimal():
-            with contextlib.suppress(OSError, ValueError, IndexError):
-                # The name of the program, in brackets, may contain anything; the parent's id is the second word behind.
-                parent = int((entry / "stat").read_text("utf-8", "replace").rpartition(")")[2].split()[1])
-                children.setdefault(parent, []).append(int(entry.name))
+            children.setdefault(find_parent(int(entry.name)), []).append(int(entry.name))
     found, left = [], [root]
     while left:
         process = left.pop()

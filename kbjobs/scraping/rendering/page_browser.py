@@ -22,7 +22,14 @@ from playwright.async_api import Error as PlaywrightError
 from kbjobs.errors import KbjobsError
 from kbjobs.scraping.rendering.browser_choice import may_use_sandbox
 from kbjobs.scraping.rendering.browser_folder import VARIABLE, temporary_files_in
-from kbjobs.scraping.rendering.browser_processes import find_marked, find_tree, kill_tree, measure_memory
+from kbjobs.scraping.rendering.browser_processes import (
+    find_marked,
+    find_parent,
+    find_tree,
+    is_alive,
+    kill_tree,
+    measure_memory,
+)
 from kbjobs.scraping.rendering.wall import BrowserWall
 from kbjobs.system.child_process import make_environment
 
@@ -32,8 +39,8 @@ RENEW_MEMORY = 400 * 2**20
 """Bytes of memory from which on it is replaced once its open pages are done."""
 MAX_MEMORY = 1000 * 2**20
 """Bytes of memory at which it is killed: a page is filling it."""
-LOOK_AT_MEMORY = 0.5
-"""Seconds between two looks at its memory."""
+LOOK = 0.5
+"""Seconds between two looks at its processes and their memory."""
 START_SECONDS, END_SECONDS = 60.0, 10.0
 START_TRIES = 3
 PAGES_AT_ONCE = 4
@@ -72,16 +79,28 @@ def is_loss(error: BaseException) -> bool:
 
 @dataclass
 class _Running:
-    """A started browser; ``mark`` is in its command line, ``pages`` were opened in it so far, ``open`` are now."""
+    """A started browser: its process and that of its driver; ``pages`` were opened in it so far, ``open`` are now.
+
+    ``lost`` has a result once one of the two has ended by itself.
+    """
 
     driver: Playwright
     browser: Browser
-    mark: str
-    pid: int | None
+    pid: int
+    driver_pid: int
+    lost: asyncio.Future[None]
     pages: int = 0
     open: int = 0
     is_old: bool = False
     watch: asyncio.Task[None] | None = field(default=None, repr=False)
+
+
+@dataclass(frozen=True, slots=True)
+class Tab:
+    """A place for one page. ``lost`` has a result once its browser has ended: nothing else will come of it then."""
+
+    context: BrowserContext
+    lost: asyncio.Future[None]
 
 
 class PageBrowser:
@@ -111,7 +130,7 @@ class PageBrowser:
         return self._wall.refused
 
     @contextlib.asynccontextmanager
-    async def context(self, *, alone: bool = False) -> AsyncIterator[BrowserContext]:
+    async def tab(self, *, alone: bool = False) -> AsyncIterator[Tab]:
         """A fresh context of the browser for one page; all that the page left in it is thrown away at the end.
 
         Args:
@@ -134,12 +153,12 @@ class PageBrowser:
                     )
                 )
                 try:
-                    yield context
-                except BrowserLost:
-                    running.is_old = True
-                    raise
+                    yield Tab(context, running.lost)
                 finally:
                     await _shielded(self._close_context(running, context))
+            except BrowserLost:
+                running.is_old = True  # also after the end of its driver, which it does not notice
+                raise
             finally:
                 await _shielded(self._leave(running))
 
@@ -185,16 +204,18 @@ class PageBrowser:
             self._changing.notify_all()
 
     def _is_due(self, running: _Running) -> bool:
-        return running.is_old or running.pages >= RENEW_AFTER or not running.browser.is_connected()
+        is_lost = running.lost.done() or not running.browser.is_connected()
+        return is_lost or running.is_old or running.pages >= RENEW_AFTER
 
     async def _close_context(self, running: _Running, context: BrowserContext) -> None:
+        if running.lost.done():
+            return
         try:
             await _limited(context.close())
         except BrowserLost:
             # A page that blocks its process may prevent the close; nothing of it may stay.
             running.is_old = True
-            if running.pid is not None and running.browser.is_connected():
-                kill_tree(running.pid)
+            kill_tree(running.pid)
 
     async def _start(self) -> _Running:
         if not self._is_walled:
@@ -215,16 +236,8 @@ class PageBrowser:
             async with asyncio.timeout(START_SECONDS):
                 with temporary_files_in(self._folder):
                     driver = await async_playwright().start()
-                browser = await driver.chromium.launch(
-                    executable_path=str(self._executable),
-                    args=[*SWITCHES, mark],
-                    chromium_sandbox=may_use_sandbox(),
-                    proxy={"server": f"http://127.0.0.1:{self._wall.port}"},
-                    env={**make_environment(), VARIABLE: os.fspath(self._folder)},
-                    handle_sigint=False,
-                    handle_sigterm=False,
-                    handle_sighup=False,
-                )
+                browser = await self._launch_browser(driver, mark)
+            return self._watch_over(driver, browser, mark)
         except Exception as error:
             if driver is not None:
                 await _ended(driver.stop())
@@ -233,30 +246,62 @@ class PageBrowser:
             if is_loss(error) or isinstance(error, OSError | TimeoutError):
                 raise BrowserLost(_explain(error)) from error
             raise
-        running = _Running(driver, browser, mark, find_marked(mark))
+
+    async def _launch_browser(self, driver: Playwright, mark: str) -> Browser:
+        launching = asyncio.ensure_future(
+            driver.chromium.launch(
+                executable_path=str(self._executable),
+                args=[*SWITCHES, mark],
+                chromium_sandbox=may_use_sandbox(),
+                proxy={"server": f"http://127.0.0.1:{self._wall.port}"},
+                env={**make_environment(), VARIABLE: os.fspath(self._folder)},
+                handle_sigint=False,
+                handle_sigterm=False,
+                handle_sighup=False,
+            )
+        )
+        was_there = False
+        try:
+            while not (await asyncio.wait({launching}, timeout=LOOK))[0]:
+                is_there = find_marked(mark) is not None
+                if was_there and not is_there:
+                    raise BrowserLost("it ended while it was starting")
+                was_there = is_there
+            return launching.result()
+        finally:
+            await drop(launching)
+
+    def _watch_over(self, driver: Playwright, browser: Browser, mark: str) -> _Running:
+        pid = find_marked(mark)
+        if pid is None:
+            raise BrowserLost("it ended after its start")
+        running = _Running(driver, browser, pid, find_parent(pid), asyncio.get_running_loop().create_future())
         running.watch = asyncio.create_task(self._watch(running))
         return running
 
     async def _watch(self, running: _Running) -> None:
-        """Have a browser replaced that has grown, and kill it if a page fills the memory."""
-        while running.pid is not None and running.browser.is_connected():
+        """Notice the end of a browser, have one replaced that has grown, and kill it if a page fills the memory."""
+        while is_alive(running.pid) and is_alive(running.driver_pid):
             size = await asyncio.to_thread(_measure, running.pid)
             if size > MAX_MEMORY:
                 self._log.warning("the browser is ended: a page makes it take %d MB", size >> 20)
                 kill_tree(running.pid)
-                return
             running.is_old = running.is_old or size > RENEW_MEMORY
-            await asyncio.sleep(LOOK_AT_MEMORY)
+            await asyncio.sleep(LOOK)
+        running.lost.set_result(None)
 
     async def _end(self, running: _Running) -> None:
         self._running = None
         if running.watch is not None:
             running.watch.cancel()
-        processes = [] if running.pid is None else find_tree(running.pid)
-        await _ended(running.browser.close())
-        await _ended(running.driver.stop())
-        if running.pid is not None and processes and find_marked(running.mark) == running.pid:
-            kill_tree(running.pid)
+        if not running.lost.done():
+            await _ended(running.browser.close())
+            await _ended(running.driver.stop())
+        for process in (running.pid, running.driver_pid):
+            if is_alive(process):
+                kill_tree(process)
+        if running.lost.done():
+            await _ended(running.driver.stop())
 
 
 _ADVICE = (
@@ -303,3 +348,11 @@ async def _shielded(work: Any) -> None:
     except asyncio.CancelledError:
         await asyncio.wait({task})
         raise
+
+
+async def drop(task: asyncio.Future[Any]) -> None:
+    """Cancel some work of Playwright and wait for its end, whatever comes of it."""
+    task.cancel()
+    await asyncio.wait({task})
+    if not task.cancelled():
+        task.exception()  # an error that nobody takes would be logged as a defect

@@ -13,7 +13,7 @@ from playwright.async_api import Error as PlaywrightError
 
 from kbjobs.errors import UsageError
 from kbjobs.scraping.failures import FetchError
-from kbjobs.scraping.rendering.page_browser import BrowserLost, PageBrowser, is_loss
+from kbjobs.scraping.rendering.page_browser import BrowserLost, PageBrowser, drop, is_loss
 from kbjobs.scraping.rendering.page_gate import PageGate
 from kbjobs.scraping.rendering.page_snapshot import Snapshot, take_snapshot
 from kbjobs.scraping.rendering.resources import Resources
@@ -96,25 +96,35 @@ class PageRenderer:
         await self._browser.close()
 
     async def _render(self, reply: Reply, alone: bool) -> Reply:
-        async with self._browser.context(alone=alone) as context:
-            gate = PageGate(self._resources, reply)
+        async with self._browser.tab(alone=alone) as tab:
+            rendering = asyncio.create_task(self._render_in(tab.context, reply))
             try:
-                page = await gate.guard(context)
-                if not self._is_checked:
-                    await self._check_selector(page)
-                opening = asyncio.create_task(page.goto(reply.url, wait_until="load", timeout=0))
-                try:
-                    await self._await_page(page, gate, opening)
-                finally:
-                    await _drop(opening)
-                snapshot = await self._take(context, page, reply)
+                ends: set[asyncio.Future[Any]] = {rendering, tab.lost}
+                await asyncio.wait(ends, return_when=asyncio.FIRST_COMPLETED)
+                if not rendering.done():
+                    raise BrowserLost("it ended")
+                return rendering.result()
             except Exception as error:
                 if not is_loss(error):
                     raise
                 raise BrowserLost((str(error) or "it ended").splitlines()[0][:200]) from error
-            crash_point("render.taken")
-            self._note(reply, gate, snapshot)
-            return _replace_body(reply, snapshot, gate)
+            finally:
+                await drop(rendering)
+
+    async def _render_in(self, context: BrowserContext, reply: Reply) -> Reply:
+        gate = PageGate(self._resources, reply)
+        page = await gate.guard(context)
+        if not self._is_checked:
+            await self._check_selector(page)
+        opening = asyncio.create_task(page.goto(reply.url, wait_until="load", timeout=0))
+        try:
+            await self._await_page(page, gate, opening)
+        finally:
+            await drop(opening)
+        snapshot = await self._take(context, page, reply)
+        crash_point("render.taken")
+        self._note(reply, gate, snapshot)
+        return _replace_body(reply, snapshot, gate)
 
     async def _check_selector(self, page: Page) -> None:
         if self._options.wait_for:
@@ -152,7 +162,7 @@ class PageRenderer:
                 clock.tick(is_paused=gate.is_queued)
         finally:
             if waiting is not None:
-                await _drop(waiting)
+                await drop(waiting)
 
     async def _take(self, context: BrowserContext, page: Page, reply: Reply) -> Snapshot:
         try:
@@ -196,10 +206,3 @@ def _replace_body(reply: Reply, snapshot: Snapshot, gate: PageGate) -> Reply:
     led_to = tuple(dict.fromkeys([*gate.led_to, *snapshot.routes]))
     body = snapshot.html.encode("utf-8", "replace")
     return replace(reply, headers=headers, body=body, charset="utf-8", led_to=led_to)
-
-
-async def _drop(task: asyncio.Task[Any]) -> None:
-    task.cancel()
-    await asyncio.wait({task})
-    if not task.cancelled():
-        task.exception()  # an error that nobody takes would be logged as a defect

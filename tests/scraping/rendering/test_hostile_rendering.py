@@ -194,7 +194,7 @@ def test_pages_that_never_end_cost_their_time_only(home: Home, monkeypatch: pyte
 
 def test_a_page_that_fills_the_memory_is_ended(home: Home, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(page_browser, "MAX_MEMORY", 600 * 2**20)
-    monkeypatch.setattr(page_browser, "LOOK_AT_MEMORY", 0.05)
+    monkeypatch.setattr(page_browser, "LOOK", 0.05)
     monkeypatch.setattr(page_rendering, "TRIES", 2)
     monkeypatch.setattr(crawl, "FIRST_WAIT", 0.01)
     monkeypatch.setattr(crawl, "MAX_TRIES", 2)
