@@ -176,5 +176,8 @@ JOB_TYPE = JobType(
     weight=40.0,
     before=("metadata", "index_online", "index_offline"),
     target=Target(makes_source=True),
-    examples=("kbjobs run scrape guide --url https://guide.example.org/ --page-limit 1000",),
+    examples=(
+        "kbjobs run scrape guide --url https://guide.example.org/ --page-limit 1000",
+        "kbjobs run scrape guide --url https://guide.example.org/ --render auto",
+    ),
 )

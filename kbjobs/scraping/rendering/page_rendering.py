@@ -15,7 +15,7 @@ from kbjobs.errors import UsageError
 from kbjobs.scraping.failures import FetchError
 from kbjobs.scraping.rendering.page_browser import BrowserLost, PageBrowser, drop, is_loss
 from kbjobs.scraping.rendering.page_gate import PageGate
-from kbjobs.scraping.rendering.page_snapshot import Snapshot, take_snapshot
+from kbjobs.scraping.rendering.page_snapshot import PageSnapshot, take_snapshot
 from kbjobs.scraping.rendering.resources import Resources
 from kbjobs.scraping.reply import Reply
 from kbjobs.system.crashpoints import crash_point
@@ -164,7 +164,7 @@ class PageRenderer:
             if waiting is not None:
                 await drop(waiting)
 
-    async def _take(self, context: BrowserContext, page: Page, reply: Reply) -> Snapshot:
+    async def _take(self, context: BrowserContext, page: Page, reply: Reply) -> PageSnapshot:
         try:
             async with asyncio.timeout(SNAPSHOT_SECONDS):
                 return await take_snapshot(context, page, self._options.wants_routes)
@@ -173,7 +173,7 @@ class PageRenderer:
         except ValueError as error:
             raise FetchError(reply.url, "cannot be rendered", str(error)) from error
 
-    def _note(self, reply: Reply, gate: PageGate, snapshot: Snapshot) -> None:
+    def _note(self, reply: Reply, gate: PageGate, snapshot: PageSnapshot) -> None:
         self.rendered += 1
         if snapshot.is_cut:
             self._log.warning("%s: only the first part of the rendered page is kept, it is too large", reply.url)
@@ -201,7 +201,7 @@ class _PageClock:
         self._last = now
 
 
-def _replace_body(reply: Reply, snapshot: Snapshot, gate: PageGate) -> Reply:
+def _replace_body(reply: Reply, snapshot: PageSnapshot, gate: PageGate) -> Reply:
     headers = {name: value for name, value in reply.headers.items() if name not in _DROPPED}
     led_to = tuple(dict.fromkeys([*gate.led_to, *snapshot.routes]))
     body = snapshot.html.encode("utf-8", "replace")

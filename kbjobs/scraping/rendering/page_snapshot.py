@@ -78,7 +78,7 @@ _SCRIPT = """
 
 
 @dataclass(frozen=True, slots=True)
-class Snapshot:
+class PageSnapshot:
     """A page's DOM as HTML, and its links to hash routes, if they are wanted. ``is_cut``: it is too large."""
 
     html: str
@@ -86,7 +86,7 @@ class Snapshot:
     is_cut: bool
 
 
-async def take_snapshot(context: BrowserContext, page: Page, wants_routes: bool) -> Snapshot:
+async def take_snapshot(context: BrowserContext, page: Page, wants_routes: bool) -> PageSnapshot:
     """Take the DOM of a page.
 
     Raises:
@@ -108,4 +108,4 @@ async def take_snapshot(context: BrowserContext, page: Page, wants_routes: bool)
     if not isinstance(value, str):
         raise ValueError("its content cannot be read")
     found = json.loads(value)
-    return Snapshot(found["html"], tuple(found["routes"]), bool(found["isCut"]))
+    return PageSnapshot(found["html"], tuple(found["routes"]), bool(found["isCut"]))
