@@ -9,8 +9,8 @@ from pathlib import Path
 
 from kbjobs.errors import MissingRequirementError
 
-NAMES = ("chromium", "chromium-browser", "google-chrome-stable", "google-chrome")
-"""The commands of Chromium in Debian, Ubuntu and Fedora, and of Chrome."""
+NAMES = ("chromium-headless-shell", "chromium", "chromium-browser", "google-chrome-stable", "google-chrome")
+"""The commands of Chromium in Debian, Ubuntu and Fedora, and of Chrome. The first has no window: it is the lightest."""
 
 
 def find_browser(named: str) -> Path:

@@ -316,7 +316,9 @@ def _measure(pid: int) -> int:
 
 def _explain(error: BaseException) -> str:
     lines = [line.strip() for line in str(error).splitlines() if line.strip()]
-    telling = next((line for line in lines if "sandbox" in line.lower() or "[err]" in line), None)
+    # Playwright's message has the whole command line, and what the browser has said behind "[err]".
+    said = [line.partition("[err]")[2].strip() for line in lines if "[err]" in line]
+    telling = next((line for line in said if "sandbox" in line.lower()), said[-1] if said else None)
     return (telling or (lines[0] if lines else "it does not answer"))[:300]
 
 

@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 
 from kbjobs.config.home import Home
-from kbjobs.errors import ExitCode, MissingRequirementError, UsageError
+from kbjobs.errors import ExitCode, KbjobsError, MissingRequirementError, UsageError
 from kbjobs.scraping.rendering import browser_choice, page_rendering, site_rendering
 from kbjobs.scraping.rendering.browser_choice import find_browser
 from kbjobs.store.frontier import Frontier
@@ -244,3 +244,15 @@ def test_a_scrape_that_does_not_render_imports_nothing_of_it() -> None:
     )
     ended = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert ended.stdout.strip() == "[]"
+
+
+@pytest.mark.slow
+def test_a_browser_that_does_not_start_is_named_with_what_it_said(home: Home, tmp_path: Path) -> None:
+    program = tmp_path / "my-chromium"
+    program.write_text("#!/bin/sh\necho 'No usable sandbox! Update your kernel.' >&2\nexit 1\n")
+    program.chmod(0o700)
+    (home.path / "config.toml").write_text(f'render.browser = "{program}"\n')
+    with SiteServer({"/": "<p>Text"}) as server, pytest.raises(KbjobsError) as error:
+        scrape_site(home, server.url, render="always")
+    assert str(error.value) == f"the browser {program} cannot be started: No usable sandbox! Update your kernel."
+    assert "render.browser" in (error.value.hint or "")
