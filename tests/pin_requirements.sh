@@ -18,7 +18,7 @@ pin() {
 }
 # The smaller ones take the releases of the largest, so that one environment can have first these and then all.
 pin requirements-all.txt --extra all --extra dev-all
-pin requirements.txt --extra fast --extra web --extra mcp --extra translate --extra dev --constraint tests/requirements-all.txt
+pin requirements.txt --extra fast --extra web --extra mcp --extra translate --extra render --extra dev --constraint tests/requirements-all.txt
 pin requirements-fast.txt --extra fast --extra web --extra test --constraint tests/requirements-all.txt
 # Beside what is installed for the tests: the site describes the modules it can import.
 pin requirements-docs.txt --extra docs --constraint tests/requirements-all.txt

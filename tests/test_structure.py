@@ -59,7 +59,7 @@ HEAVY = {
     "transformers", "tokenizers", "numpy", "pydantic", "sqlite_utils", "selectolax",
     "tree_sitter", "tree_sitter_toml", "py3langid", "pypdfium2", "httpx", "httpcore", "protego", "zstandard",
     "obstore", "ijson", "umap", "threadpoolctl", "starlette", "uvicorn", "jinja2", "sse_starlette", "tomlkit",
-    "ctranslate2", "sentencepiece", "ray", "mcp", "mcp_types", "anyio",
+    "ctranslate2", "sentencepiece", "ray", "mcp", "mcp_types", "anyio", "playwright",
 }  # fmt: skip
 MODULES = sorted(PACKAGE.rglob("*.py"))
 

@@ -79,6 +79,7 @@ RUN_ELSEWHERE = {
     "builder": "tests/commands/test_builder.py",
     "job-type": "tests/phases/test_other_package.py",
     "ray": "tests/embedding/cluster/test_cluster_embedder.py",
+    "render": "tests/scraping/rendering/test_rendering.py",
 }
 # Guides that need nothing but the example pages: those for a new user, and those whose source wiki is indexed before.
 FRESH = ("folder", "install", "zim")

@@ -138,6 +138,7 @@ SETTINGS: tuple[Setting, ...] = (
     Setting("tags_vocabulary", "", "TOML file of the tags to choose from; without one those of preparedness"),
     Setting("scrape_contact", "", "whom a site may write to about scrape: a URL or an address, sent with each request"),
     Setting("scrape_proxy", "", "proxy of scrape; those of the environment are not used"),
+    Setting("render.browser", "", "Chromium of scrape --render: a path or a command; without one the system's"),
     Setting("hub.endpoint", "", "address of the hub of models; else HF_ENDPOINT, else https://huggingface.co"),
     Setting(
         "languages_index",

@@ -5,6 +5,7 @@ The source's frontier records fetched and queued addresses, so a stop at any tim
 
 from __future__ import annotations
 
+from typing import Literal
 from urllib.parse import urlsplit
 
 from pydantic import Field
@@ -38,6 +39,17 @@ class ScrapeParams(Params):
     )
     exclude: str | None = Field(None, description="No pages whose path matches one of these patterns: '*?action=*'.")
     wiki: bool | None = Field(None, description="Read a MediaWiki through its API (default: yes, if the site is one).")
+    render: Literal["never", "auto", "always"] | None = Field(
+        None,
+        description="Run the scripts of pages in Chromium (extra render); auto: if the site's first pages have less"
+        " than half of their text without (default: never).",
+    )
+    render_wait: str | None = Field(
+        None, description="A rendered page is complete once this CSS selector matches (default: a quiet network)."
+    )
+    render_routes: bool | None = Field(
+        None, description="Follow links to hash routes such as /#/guide of rendered pages (default: no)."
+    )
     allow_delete: bool = Field(False, description="Continue even if more than 20 % of the pages are gone.")
     dry_run: bool = Field(
         False, description="Read robots.txt and sitemaps and say what would be fetched; write nothing."
@@ -46,7 +58,7 @@ class ScrapeParams(Params):
 
 DEFAULTS = {
     "page_limit": 100, "max_depth": 3, "request_delay": 0.5, "follow_links": True, "include_assets": False,
-    "allow_subdomains": False, "wiki": True,
+    "allow_subdomains": False, "wiki": True, "render": "never", "render_routes": False,
 }  # fmt: skip
 """The defaults for a source that was not scraped yet; later, parameters default to those of the last scrape."""
 
@@ -81,7 +93,29 @@ def plan(request: PhaseRequest[ScrapeParams]) -> Plan[ScrapeParams]:
             raise UsageError(f"{address[:200]!r} is not the address of a page", "It begins with http:// or https://.")
         planned = planned.model_copy(update={name: normal})
     check_patterns([*_split(planned.include), *_split(planned.exclude)])
+    _check_rendering(request.params, planned, request.settings.text("render.browser"))
     return Plan(planned)
+
+
+def _check_rendering(asked: ScrapeParams, planned: ScrapeParams, browser: str) -> None:
+    """Check that pages can be rendered, if they are to be.
+
+    Raises:
+        UsageError: a parameter of rendering is given, and pages are not rendered.
+        MissingRequirementError: the extra ``render`` or the browser is not installed.
+    """
+    if planned.render in (None, "never"):
+        for name in ("render_wait", "render_routes"):
+            if getattr(asked, name):
+                raise UsageError(
+                    f"--{name.replace('_', '-')} is given, and no page is rendered", "Add --render always."
+                )
+        return
+    from kbjobs.scraping.rendering.browser_choice import find_browser
+
+    if planned.render_wait is not None and not planned.render_wait.strip():
+        raise UsageError("--render-wait is empty", "Give a CSS selector, as in 'main h1', or leave it out.")
+    find_browser(browser)
 
 
 def forecast(request: PhaseRequest[ScrapeParams]) -> PhaseForecast:
@@ -116,6 +150,9 @@ def run(context: Context, params: ScrapeParams) -> PhaseResult:
         _split(params.exclude),
         params.allow_delete,
         chosen["wiki"],
+        chosen["render"],
+        params.render_wait or "",
+        chosen["render_routes"],
     )
     if params.dry_run:
         return describe_plan(context, request)
@@ -139,5 +176,8 @@ JOB_TYPE = JobType(
     weight=40.0,
     before=("metadata", "index_online", "index_offline"),
     target=Target(makes_source=True),
-    examples=("kbjobs run scrape guide --url https://guide.example.org/ --page-limit 1000",),
+    examples=(
+        "kbjobs run scrape guide --url https://guide.example.org/ --page-limit 1000",
+        "kbjobs run scrape guide --url https://guide.example.org/ --render auto",
+    ),
 )

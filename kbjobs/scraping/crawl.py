@@ -11,6 +11,7 @@ import time
 from collections import deque
 from contextlib import suppress
 from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
 
 from kbjobs.context import Context
 from kbjobs.errors import KbjobsError
@@ -27,6 +28,9 @@ from kbjobs.scraping.site_scope import SiteScope
 from kbjobs.scraping.visit import FORBIDDEN, LEFT_OUT, Arrived, Fetch, Visitor
 from kbjobs.store.frontier import FAILED, GONE, QUEUED, SAME, SAVED, SKIPPED, Address, Fetched, Frontier
 from kbjobs.system.crashpoints import crash_point
+
+if TYPE_CHECKING:
+    from kbjobs.scraping.rendering.site_rendering import SiteRendering
 
 MAX_TRIES = 5
 """How often an address is tried that fails temporarily."""
@@ -99,6 +103,8 @@ class Crawl:
         self.tally = Tally()
         self.context, self.frontier, self.fetcher, self.scope, self.options = context, frontier, fetcher, scope, options
         self.visitor = Visitor(context, fetcher, scope)
+        self.rendering: SiteRendering | None = None
+        """What renders the pages of the site, if they may be rendered."""
         self._pages, self._home_site = context.source.pages, home_site
         self._at_once = AT_ONCE
         self._reported = 0.0

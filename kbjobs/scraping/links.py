@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
+from collections.abc import Iterable
+from dataclasses import dataclass, replace
 from urllib.parse import urljoin
 
 from selectolax.lexbor import LexborHTMLParser
 
 from kbjobs.content.nesting import TooDeeplyNested, prepare_page
-from kbjobs.scraping.site_scope import normalise, site_of
+from kbjobs.scraping.site_scope import normalise, normalise_route, site_of
 
 MAX_LINKS = 2_000
 """Most links of one page that are followed."""
@@ -112,6 +113,23 @@ def read_links(page: str, url: str, header: Rules = EVERYTHING) -> PageLinks:
         header.may_keep and rules.may_keep,
         target if seconds <= REDIRECTING else "",
     )
+
+
+def add_links(found: PageLinks, more: Iterable[str]) -> PageLinks:
+    """Add addresses that a page's scripts lead to; a hash route keeps its fragment."""
+    extra = filter(None, map(normalise_route, more))
+    return replace(found, links=tuple(dict.fromkeys([*found.links, *extra]))[:MAX_LINKS])
+
+
+def drop_noscript(page: str) -> str:
+    """Remove from an HTML page what only readers without scripts see."""
+    try:
+        tree = LexborHTMLParser(prepare_page(page.encode("utf-8", "replace")))
+    except TooDeeplyNested:
+        return page
+    for node in tree.css("noscript"):
+        node.decompose()
+    return tree.html or ""
 
 
 def _find_links(tree: LexborHTMLParser, base: str, url: str, target: str) -> tuple[str, ...]:

@@ -56,6 +56,17 @@ def allow_all(url: str) -> bool:
     return True
 
 
+@dataclass(frozen=True, slots=True)
+class Question:
+    """A request as a page's script makes it. ``on_turn`` is called when its host's throttle lets it start."""
+
+    url: str
+    method: str = "GET"
+    headers: tuple[tuple[str, str], ...] = ()
+    body: bytes = b""
+    on_turn: Callable[[], None] | None = None
+
+
 class Fetcher:
     """Fetches pages; an async context manager that keeps connections and cookies until it is left.
 
@@ -89,11 +100,11 @@ class Fetcher:
         self.pace = pace or HostThrottle(0)
         self.limits = limits or FetchLimits()
         self.parser = parser or Parser()
-        self._guard = guard or AddressGuard()
+        self.guard = guard or AddressGuard()
         self._client = httpx.AsyncClient(
             headers={"User-Agent": user_agent, "Accept-Encoding": "gzip, deflate"},
             timeout=httpx.Timeout(self.limits.idle, connect=self.limits.connect, pool=None),
-            transport=make_transport(self._guard, route or Route()),
+            transport=make_transport(self.guard, route or Route()),
             trust_env=False,
         )
 
@@ -150,14 +161,31 @@ class Fetcher:
                 raise FetchError(moved_from[0], "leaves the site", f"redirects to {url}")
             headers = {}
 
-    def _make_request(self, url: str, headers: dict[str, str]) -> httpx.Request:
+    async def ask(self, question: Question, *, max_bytes: int = MAX_BODY) -> Reply:
+        """Send a request of a page's script. A redirect is a reply, which is not followed.
+
+        Args:
+            question: the request.
+            max_bytes: the largest size of the body in bytes.
+        Raises:
+            FetchError: there is no reply, or it may not be kept. An error status is a reply.
+        """
+        url = question.url
+        request = self._make_request(url, dict(question.headers), question.method, question.body or None)
+        if question.on_turn is not None:
+            request.extensions["on_turn"] = question.on_turn
+        return await self._send(request, url, max_bytes, False)
+
+    def _make_request(
+        self, url: str, headers: dict[str, str], method: str = "GET", body: bytes | None = None
+    ) -> httpx.Request:
         if len(self._client.cookies.jar) > MAX_COOKIES:
             self._client.cookies.clear()
         try:
-            request = self._client.build_request("GET", url, headers=headers)
+            request = self._client.build_request(method, url, headers=headers, content=body)
             if len(request.headers.get("cookie", "")) > MAX_COOKIE_BYTES:
                 self._client.cookies.clear()
-                request = self._client.build_request("GET", url, headers=headers)
+                request = self._client.build_request(method, url, headers=headers, content=body)
         except (httpx.InvalidURL, ValueError) as error:
             raise FetchError(url, "not a usable URL", str(error)) from error
         if not is_web_url(str(request.url)):
@@ -166,13 +194,15 @@ class Fetcher:
 
     async def _send(self, request: httpx.Request, url: str, max_bytes: int, cuts: bool) -> Reply:
         try:
-            self._guard.check_name(request.url.host)
+            self.guard.check_name(request.url.host)
             async with self.pace.turn(host_of(str(request.url))) as turn:
 
                 async def mark_start(event: str, facts: dict[str, Any]) -> None:
                     if event.endswith("send_request_headers.started"):
                         turn.mark_start()
 
+                if (on_turn := request.extensions.pop("on_turn", None)) is not None:
+                    on_turn()
                 request.extensions["trace"] = mark_start
                 async with asyncio.timeout(self.limits.whole):
                     async with contextlib.aclosing(await self._client.send(request, stream=True)) as response:

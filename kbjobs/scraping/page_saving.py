@@ -75,7 +75,7 @@ def name_file(url: str, media_type: str, home_site: str, is_taken: Callable[[str
     wanted = SUFFIXES.get(media_type, "")
     if suffix.lower() not in _ALIKE.get(wanted, (wanted,)):
         stem, suffix = segments[-1], wanted
-    if parts.query:
+    if parts.query or parts.fragment:
         stem += f"-{digest}"
     folders = [_name_folder(segment) for segment in segments[:-1]]
     if site_of(url) != home_site:

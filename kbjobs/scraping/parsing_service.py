@@ -9,7 +9,7 @@ from pathlib import Path
 
 from kbjobs.content.encoding import NotText, decode_page
 from kbjobs.content.html import extract_html
-from kbjobs.scraping.links import PageLinks, read_links, read_robots_tag, read_style_links
+from kbjobs.scraping.links import PageLinks, add_links, drop_noscript, read_links, read_robots_tag, read_style_links
 from kbjobs.scraping.mediawiki.wiki_discovery import find_apis
 from kbjobs.scraping.page_saving import HTML_TYPES, relink, write_page
 from kbjobs.scraping.reply import Reply
@@ -53,9 +53,18 @@ class ParsingService:
                 if kind == "text/css":
                     return ParsedPage(PageLinks(assets=read_style_links(text, url)))
                 copy = write_page(text, url).encode("utf-8", "replace") if wants_copy else None
-                return ParsedPage(read_links(text, url, rules), copy, is_empty=not text.strip())
+                found = add_links(read_links(text, url, rules), reply.led_to)
+                return ParsedPage(found, copy, is_empty=not text.strip())
         found = PageLinks(may_follow=rules.may_follow, may_keep=rules.may_keep)
         return ParsedPage(found, is_empty=kind in HTML_TYPES or not reply.body.strip())
+
+    def text_size(self, reply: Reply) -> int:
+        """The number of characters of an HTML page's main text, without what it shows only to those without scripts."""
+        try:
+            text = drop_noscript(decode_page(reply.body, reply.charset))
+        except NotText:
+            return 0
+        return sum(len(block.text) for block in extract_html(text.encode("utf-8", "replace")).blocks)
 
     def have_same_text(self, page: Path, other: Path) -> bool:
         """Whether two saved pages have the same main text."""

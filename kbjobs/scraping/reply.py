@@ -27,3 +27,5 @@ class Reply:
     """The URLs that redirected here, beginning with the requested one."""
     named: str = ""
     """A URL to name its file after, if it is more telling than ``url``."""
+    led_to: tuple[str, ...] = ()
+    """Addresses that the scripts of a rendered page lead to in addition to its links. A hash route has its fragment."""

@@ -34,7 +34,18 @@ from kbjobs.system.crashpoints import crash_point
 
 MAX_SITEMAP_URLS = 500_000
 SHOWN_LEFT_OUT = 200
-LEADING = ("max_depth", "follow_links", "include_assets", "allow_subdomains", "include", "exclude", "wiki")
+LEADING = (
+    "max_depth",
+    "follow_links",
+    "include_assets",
+    "allow_subdomains",
+    "include",
+    "exclude",
+    "wiki",
+    "render",
+    "render_wait",
+    "render_routes",
+)
 """Parameters of scrape that affect which links are followed."""
 
 UNREADABLE_ROBOTS = "Until it can be read, nothing may be fetched (RFC 9309). Try again later."
@@ -56,6 +67,12 @@ class ScrapeRequest:
     allow_delete: bool
     reads_wiki: bool
     """Whether to read a MediaWiki through its API. A given sitemap takes precedence."""
+    render: str = "never"
+    """Whether pages are rendered: ``never``, ``auto`` or ``always``."""
+    render_wait: str = ""
+    """The CSS selector that a rendered page is complete with; '' for a quiet network."""
+    render_routes: bool = False
+    """Whether links to hash routes of rendered pages are followed."""
 
     @property
     def scope(self) -> SiteScope:
@@ -96,6 +113,8 @@ def scrape_site(context: Context, request: ScrapeRequest, remembered: dict[str, 
             frontier.begin(whole=leads_elsewhere)
             frontier.set_fact("sitemap read", False)
             frontier.set_fact("wiki looked", False)
+            if leads_elsewhere:
+                frontier.set_fact("rendering", None)
         if former != remembered:
             source.write_scrape(remembered)
         crawl = asyncio.run(
@@ -131,6 +150,16 @@ async def _with_fetcher(
 
 async def _crawl(context: Context, request: ScrapeRequest, frontier: Frontier, fetcher: Fetcher) -> Crawl:
     crawl = Crawl(context, frontier, fetcher, request.scope, request.options, site_of(request.url))
+    if request.render == "never":
+        return await _crawl_site(crawl, request)
+    from kbjobs.scraping.rendering.rendering_setup import rendered
+
+    async with rendered(crawl, request.render == "auto", request.render_wait, request.render_routes):
+        return await _crawl_site(crawl, request)
+
+
+async def _crawl_site(crawl: Crawl, request: ScrapeRequest) -> Crawl:
+    context, frontier = crawl.context, crawl.frontier
     if not frontier.fact("sitemap read"):
         context.progress(0, 0, "pages", "reading robots.txt", eta_matters=False)
         robots = await watched(context, crawl.visitor.robots_of(request.url))
@@ -351,4 +380,11 @@ def _summarise(context: Context, frontier: Frontier, crawl: Crawl, removed: int)
     if failed:
         causes = ", ".join(f"{count:,} {cause}" for cause, count in list(frontier.causes(FAILED).items())[:4])
         summary += f"; {failed:,} could not be fetched: {causes}"
+    if crawl.rendering is not None:
+        decided = crawl.rendering.decision
+        counts["rendered"] = crawl.rendering.rendered
+        counts["is_rendered"] = decided.is_rendered
+        summary += f"; {crawl.rendering.rendered:,} rendered"
+        if decided.is_rendered is False:
+            summary += f": {decided.why}"
     return PhaseResult(counts, summary, failed)

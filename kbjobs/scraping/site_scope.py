@@ -64,6 +64,16 @@ def normalise(url: str, base: str = "") -> str | None:
     return found if len(found) <= URL_LIMIT else None
 
 
+def normalise_route(url: str) -> str | None:
+    """As :func:`normalise`, but a hash route (``/#/guide``, ``/#!/guide``) stays: scripts show another page for it."""
+    found = normalise(url)
+    route = url.strip().partition("#")[2]
+    if found is None or not route.startswith(("/", "!/")):
+        return found
+    whole = f"{found}#{_requote(route)}"
+    return whole if len(whole) <= URL_LIMIT else None
+
+
 def site_of(url: str) -> str:
     """The host and port of a normalised address."""
     return urlsplit(url).netloc.rpartition("@")[2]

