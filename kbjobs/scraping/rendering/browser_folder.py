@@ -13,6 +13,8 @@ import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
+from kbjobs.system.child_process import make_environment
+
 VARIABLE = "TMPDIR"
 
 
@@ -35,6 +37,12 @@ def make_browser_folder(source: Path) -> Path:
     except FileExistsError:
         return Path(tempfile.mkdtemp(prefix=f"{path.name}-"))
     return path
+
+
+def make_browser_environment(folder: Path) -> dict[str, str | float | bool]:
+    """The environment of the browser: no secrets, and its folder as home, in which it looks for settings and caches."""
+    places = dict.fromkeys(("HOME", "XDG_CONFIG_HOME", "XDG_CACHE_HOME", VARIABLE), os.fspath(folder))
+    return {**make_environment(), **places}
 
 
 @contextlib.contextmanager

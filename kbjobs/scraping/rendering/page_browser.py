@@ -9,7 +9,6 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
-import os
 import secrets
 from collections.abc import AsyncIterator
 from dataclasses import dataclass, field
@@ -21,7 +20,7 @@ from playwright.async_api import Error as PlaywrightError
 
 from kbjobs.errors import KbjobsError
 from kbjobs.scraping.rendering.browser_choice import may_use_sandbox
-from kbjobs.scraping.rendering.browser_folder import VARIABLE, temporary_files_in
+from kbjobs.scraping.rendering.browser_folder import make_browser_environment, temporary_files_in
 from kbjobs.scraping.rendering.browser_processes import (
     find_marked,
     find_parent,
@@ -31,7 +30,6 @@ from kbjobs.scraping.rendering.browser_processes import (
     measure_memory,
 )
 from kbjobs.scraping.rendering.wall import BrowserWall
-from kbjobs.system.child_process import make_environment
 
 RENEW_AFTER = 200
 """Pages after which the browser is replaced, because its memory grows."""
@@ -254,7 +252,7 @@ class PageBrowser:
                 args=[*SWITCHES, mark],
                 chromium_sandbox=may_use_sandbox(),
                 proxy={"server": f"http://127.0.0.1:{self._wall.port}"},
-                env={**make_environment(), VARIABLE: os.fspath(self._folder)},
+                env=make_browser_environment(self._folder),
                 handle_sigint=False,
                 handle_sigterm=False,
                 handle_sighup=False,

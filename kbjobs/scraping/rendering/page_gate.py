@@ -47,6 +47,8 @@ class PageGate:
     """Where scripts led: ``history.pushState``, and navigations, which are not carried out."""
     refused: dict[str, str] = field(default_factory=dict)
     """The reasons for requests that were refused, by address."""
+    missing: str = ""
+    """A file of the site that could not be loaded, and why, if another try may help; '' if none."""
     page: Page | None = None
     _is_begun: bool = False
     _requests: int = 0
@@ -96,6 +98,8 @@ class PageGate:
                 self.refused[route.request.url[:500]] = str(refusal)
             await _abort(route)
         except FetchError as error:
+            if error.is_temporary and self.resources.is_own(error.url):
+                self.missing = error.message
             if len(self.refused) < MAX_REQUESTS:
                 self.refused[route.request.url[:500]] = error.cause
             await _abort(route)
@@ -133,6 +137,8 @@ class PageGate:
         finally:
             self._pending.discard(pending)
         self._bytes += len(reply.body)
+        if (reply.status == 429 or reply.status >= 500) and self.resources.is_own(reply.url):
+            self.missing = f"{reply.url}: HTTP {reply.status}"
         await _fulfil(route, reply)
 
     def _is_main(self, request: Request) -> bool:

@@ -64,6 +64,7 @@ class PageRenderer:
     ) -> None:
         self._browser, self._resources, self._options, self._log = browser, resources, options, log
         self._is_checked = False
+        self._incomplete: set[str] = set()  # pages that are tried once more, and then saved as they are
         self.rendered = 0
         """Pages rendered so far."""
 
@@ -121,6 +122,9 @@ class PageRenderer:
             await self._await_page(page, gate, opening)
         finally:
             await drop(opening)
+        if gate.missing and reply.url not in self._incomplete:
+            self._incomplete.add(reply.url)
+            raise FetchError(reply.url, "a file of the page could not be loaded", gate.missing, is_temporary=True)
         snapshot = await self._take(context, page, reply)
         crash_point("render.taken")
         self._note(reply, gate, snapshot)
@@ -175,6 +179,9 @@ class PageRenderer:
 
     def _note(self, reply: Reply, gate: PageGate, snapshot: PageSnapshot) -> None:
         self.rendered += 1
+        self._incomplete.discard(reply.url)
+        if gate.missing:
+            self._log.warning("%s is saved without a file that could not be loaded: %s", reply.url, gate.missing)
         if snapshot.is_cut:
             self._log.warning("%s: only the first part of the rendered page is kept, it is too large", reply.url)
         for address, reason in list(gate.refused.items())[:5]:

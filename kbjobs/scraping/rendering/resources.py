@@ -69,11 +69,15 @@ class Resources:
         self._pending: dict[str, Pending] = {}
         self._all: set[asyncio.Task[Reply]] = set()
 
+    def is_own(self, url: str) -> bool:
+        """Whether an address belongs to the site."""
+        return self._scope.is_on_site(url)
+
     def check(self, question: Question) -> None:
         """Raise ResourceRefused if a request may not be sent at all, whatever robots.txt says."""
         if not is_web_url(question.url):
             raise ResourceRefused("neither http nor https")
-        is_own = self._scope.is_on_site(question.url)
+        is_own = self.is_own(question.url)
         if question.method not in ("GET", "POST") or (question.method == "POST" and not is_own):
             raise ResourceRefused(f"{question.method} to {host_of(question.url)}")
         # The user named the site, and not what else listens on its machine.

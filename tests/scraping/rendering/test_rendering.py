@@ -14,6 +14,7 @@ import pytest
 
 from kbjobs.config.home import Home
 from kbjobs.errors import ExitCode, KbjobsError, MissingRequirementError, UsageError
+from kbjobs.scraping import crawl
 from kbjobs.scraping.rendering import browser_choice, page_rendering, site_rendering
 from kbjobs.scraping.rendering.browser_choice import find_browser
 from kbjobs.store.frontier import Frontier
@@ -194,6 +195,23 @@ def test_a_resumed_scrape_keeps_its_decision(home: Home) -> None:
         server.pages |= {"/": page("Start", "/p/1"), "/p/1": page("One"), "/app.js": script("")}
         result = scrape_site(home)
         assert result.counts["is_rendered"] is True and result.counts["rendered"] >= 1
+
+
+@pytest.mark.slow
+def test_a_page_whose_file_fails_is_tried_once_more(
+    home: Home, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr(crawl, "FIRST_WAIT", 0.01)
+    pages = shell_site(3)
+    pages["/api/1"] = [Page("", 503, headers={"Retry-After": "0"}), pages["/api/1"]]
+    pages["/api/2"] = Page("", 500)
+    with SiteServer(pages) as server:
+        result = scrape_site(home, server.url, render="always", **WHOLE)
+        assert (result.counts["pages"], result.counts["failed"]) == (3, 0)
+        assert text_of(1) in files_of(home)["p/1.html"].decode()
+        assert server.paths().count("/api/2") == 2
+    assert "p/2 is saved without a file that could not be loaded" in caplog.text
+    assert "p/1 is saved without" not in caplog.text
 
 
 # -- what is missing, or wrong -------------------------------------------------------------------------
