@@ -12,7 +12,7 @@ from kbjobs.config.home import Home
 from kbjobs.errors import UnavailableError, UsageError
 from kbjobs.system.files import write_text
 
-SECRET_NAME = re.compile(r"[A-Z][A-Z0-9_]{0,63}")
+SECRET_NAME = re.compile(r"[A-Z][A-Z0-9_]{0,63}|scrape\.[a-z0-9](?:[a-z0-9._-]{0,61}[a-z0-9])?")
 # The daemon reports only the names of its variables that end like the names of credentials.
 _LOOKS_SECRET = re.compile(r"[A-Z][A-Z0-9_]*_(KEY|KEY_ID|TOKEN|SECRET|PASSWORD|CREDENTIALS)")
 MAX_BYTES = 64 * 1024
@@ -49,7 +49,7 @@ def set_secret(home: Home, name: str, value: str) -> None:
 
     Args:
         home: where to store it.
-        name: written like OPENAI_API_KEY.
+        name: written like OPENAI_API_KEY, or ``scrape.SOURCE`` for the login of a source's site.
         value: one line of text.
 
     Raises:
@@ -58,15 +58,27 @@ def set_secret(home: Home, name: str, value: str) -> None:
     """
     if not SECRET_NAME.fullmatch(name):
         raise UsageError(
-            f"{name!r} is not the name of a secret", "It is written like OPENAI_API_KEY: A–Z, 0–9 and underscores."
+            f"{name!r} is not the name of a secret",
+            "It is written like OPENAI_API_KEY: A–Z, 0–9 and underscores; or scrape.SOURCE.",
         )
     value = value.strip()
     if not value or len(value) > MAX_BYTES or not value.isprintable():
         raise UsageError(f"the value of {name} is empty, too long or not one line of text", "It is read from stdin.")
     values = {**stored_secrets(home), name: value}
+    _write(home, values)
+
+
+def remove_secret(home: Home, name: str) -> None:
+    """Remove a secret from ``secrets.toml``; does nothing if it is not there. Raises UnavailableError."""
+    values = stored_secrets(home)
+    if values.pop(name, None) is not None:
+        _write(home, values)
+
+
+def _write(home: Home, values: Mapping[str, str]) -> None:
     home.prepare()
-    # A JSON string without escapes beyond \" and \\ is a TOML string.
-    lines = [f"{key} = {json.dumps(text, ensure_ascii=False)}\n" for key, text in sorted(values.items())]
+    # A JSON string without escapes beyond \" and \\ is a TOML string, also as a key.
+    lines = [f"{json.dumps(key)} = {json.dumps(text, ensure_ascii=False)}\n" for key, text in sorted(values.items())]
     write_text(home.secrets_file, "".join(lines))
 
 

@@ -11,6 +11,7 @@ from pathlib import Path
 from pydantic import Field
 
 from kbjobs.config.home import Home
+from kbjobs.config.secrets import remove_secret
 from kbjobs.config.settings import Settings
 from kbjobs.context import Context, PhaseResult
 from kbjobs.embedding.online_models import TEXT_EMBEDDING_3_SMALL
@@ -93,12 +94,16 @@ def _check_confirmed(source: SourceFolder, params: DeleteSourceParams) -> None:
 
 def run(context: Context, params: DeleteSourceParams) -> PhaseResult:
     """Delete the source."""
+    from kbjobs.scraping.site_login import secret_name
     from kbjobs.sources.deletion import delete_source
 
     _check_confirmed(context.source, params)
     if params.cloud and context.source.ledger.is_file():  # after a kill: if the ledger is hidden already, this was done
         _leave_cloud(context)
-    return delete_source(context, params.keep_files, has_left_cloud=params.cloud)
+    deleted = delete_source(context, params.keep_files, has_left_cloud=params.cloud)
+    # Another source of that name would send it to another site.
+    remove_secret(context.home, secret_name(context.source.id))
+    return deleted
 
 
 def _leave_cloud(context: Context) -> None:

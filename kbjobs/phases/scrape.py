@@ -5,11 +5,13 @@ The source's frontier records fetched and queued addresses, so a stop at any tim
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Literal
 from urllib.parse import urlsplit
 
 from pydantic import Field
 
+from kbjobs.config.secrets import set_secret
 from kbjobs.context import Context, PhaseResult
 from kbjobs.errors import ConflictError, UsageError
 from kbjobs.phases.job_type import JobType, Params, PhaseForecast, PhaseRequest, Plan, Target, filled
@@ -50,6 +52,13 @@ class ScrapeParams(Params):
     render_routes: bool | None = Field(
         None, description="Follow links to hash routes such as /#/guide of rendered pages (default: no)."
     )
+    header: str | None = Field(
+        None,
+        description="Send this header to the site: 'Name: value', 'bearer TOKEN'. It is kept with the secrets.",
+    )
+    cookies: str | None = Field(
+        None, description="Send the site its cookies of this file, in Netscape's format (cookies.txt)."
+    )
     allow_delete: bool = Field(False, description="Continue even if more than 20 % of the pages are gone.")
     dry_run: bool = Field(
         False, description="Read robots.txt and sitemaps and say what would be fetched; write nothing."
@@ -67,7 +76,10 @@ def plan(request: PhaseRequest[ScrapeParams]) -> Plan[ScrapeParams]:
     """Check the addresses and the patterns; missing parameters are taken from the last scrape."""
     from kbjobs.scraping.site_scope import check_patterns, normalise
 
+    header = request.params.header
     if request.is_general:
+        if header is not None:
+            raise UsageError("--header needs a source", "It is kept with the secrets of the home, under its name.")
         return Plan(request.params)
     source = request.source
     remembered = {name: value for name, value in source.read_scrape().items() if name in ScrapeParams.model_fields}
@@ -78,7 +90,7 @@ def plan(request: PhaseRequest[ScrapeParams]) -> Plan[ScrapeParams]:
             f"{source.pages} contains files that were kept from an earlier source",
             f"Move it away, or register it: kbjobs sources add ID {source.pages}",
         )
-    given = {**DEFAULTS, **remembered, **request.params.model_dump(exclude_none=True)}
+    given = {**DEFAULTS, **remembered, **request.params.model_dump(exclude_none=True, exclude={"header"})}
     planned = ScrapeParams.model_validate(given)
     if planned.url is None:
         raise UsageError("there is no start address", f"Give one: kbjobs run scrape {source.id} --url https://…")
@@ -93,6 +105,7 @@ def plan(request: PhaseRequest[ScrapeParams]) -> Plan[ScrapeParams]:
             raise UsageError(f"{address[:200]!r} is not the address of a page", "It begins with http:// or https://.")
         planned = planned.model_copy(update={name: normal})
     check_patterns([*_split(planned.include), *_split(planned.exclude)])
+    planned = _plan_login(request, planned, header)
     _check_rendering(request.params, planned, request.settings.text("render.browser"))
     return Plan(planned)
 
@@ -116,6 +129,21 @@ def _check_rendering(asked: ScrapeParams, planned: ScrapeParams, browser: str) -
     if planned.render_wait is not None and not planned.render_wait.strip():
         raise UsageError("--render-wait is empty", "Give a CSS selector, as in 'main h1', or leave it out.")
     find_browser(browser)
+
+
+def _plan_login(request: PhaseRequest[ScrapeParams], planned: ScrapeParams, header: str | None) -> ScrapeParams:
+    """Check what the site is to be sent. A header goes to the secrets: parameters are shown, logged and kept."""
+    from kbjobs.scraping.site_login import check_site, read_header, read_login, secret_name
+
+    url = filled(planned.url)
+    if planned.cookies is not None:
+        planned = planned.model_copy(update={"cookies": str(Path(planned.cookies).expanduser().absolute())})
+    if header is not None:
+        read_header(header)
+        check_site(url)
+        set_secret(request.home, secret_name(request.source.id), header)
+    read_login(request.home, request.source.id, url, planned.cookies)
+    return planned
 
 
 def forecast(request: PhaseRequest[ScrapeParams]) -> PhaseForecast:
@@ -153,10 +181,12 @@ def run(context: Context, params: ScrapeParams) -> PhaseResult:
         chosen["render"],
         params.render_wait or "",
         chosen["render_routes"],
+        params.cookies,
     )
     if params.dry_run:
         return describe_plan(context, request)
-    return scrape_site(context, request, params.model_dump(exclude_none=True, exclude={"allow_delete", "dry_run"}))
+    kept = params.model_dump(exclude_none=True, exclude={"allow_delete", "dry_run", "header"})
+    return scrape_site(context, request, kept)
 
 
 def _split(patterns: str | None) -> tuple[str, ...]:

@@ -21,7 +21,7 @@ from kbjobs.scraping.failures import FetchError
 from kbjobs.scraping.job_wait import LOOK
 from kbjobs.scraping.links import MAX_LINKS, PageLinks
 from kbjobs.scraping.mediawiki.wiki_api import WikiApi
-from kbjobs.scraping.page_fetch import Fetcher
+from kbjobs.scraping.page_fetch import LEAVES, Fetcher
 from kbjobs.scraping.page_saving import name_file, save
 from kbjobs.scraping.parsing_service import ParsedPage
 from kbjobs.scraping.site_scope import SiteScope
@@ -223,7 +223,7 @@ class Crawl:
                 wait = min(MAX_WAIT, FIRST_WAIT * 2**address.tries)
                 self.frontier.put_off(address.id, cause, time.time() + wait)
                 return
-        state = SKIPPED if cause in (FORBIDDEN, LEFT_OUT, "leaves the site") else FAILED
+        state = SKIPPED if cause in (FORBIDDEN, LEFT_OUT, LEAVES) else FAILED
         # An earlier file stays, and the next run asks for it again.
         kept = self._as_before(address)
         self.frontier.put(Fetched(address.id, state, cause, kept.file, kept.etag, kept.last_modified, kept.body_hash))
@@ -286,7 +286,7 @@ class Crawl:
     def _redirect(self, address: Address, url: str) -> None:
         """Record that an address leads to another one."""
         if not self.scope.has(url):
-            self.frontier.put(Fetched(address.id, SKIPPED, "leaves the site", address.file))
+            self.frontier.put(Fetched(address.id, SKIPPED, LEAVES, address.file))
             return
         pages, assets = ((), (url,)) if address.is_asset else ((url,), ())
         self.frontier.put(Fetched(address.id, SAME, f"moved to {url}", address.file), pages, assets, address.depth)

@@ -19,6 +19,7 @@ from kbjobs.scraping.decompression import ENCODINGS, BombError, Unpacker
 from kbjobs.scraping.failures import FetchError, explain
 from kbjobs.scraping.parsing import Parser
 from kbjobs.scraping.reply import MAX_ASIDE, Reply
+from kbjobs.scraping.site_login import SiteLogin
 from kbjobs.scraping.throttle import HostThrottle
 from kbjobs.scraping.transport import Route, make_transport
 from kbjobs.scraping.web_urls import host_of, is_web_url
@@ -32,6 +33,8 @@ MAX_COOKIE_BYTES = 4096
 """If a request would send more bytes of cookies, all are dropped, because servers refuse long headers."""
 MAX_VALIDATOR = 1024
 """Most characters of an ETag or date that is sent back."""
+LEAVES = "leaves the site"
+"""The cause of an error: a redirect that may not be followed."""
 REDIRECTS = (301, 302, 303, 307, 308)
 # The types under which a server may send gzip without declaring it.
 PAGE_TYPES = re.compile(r"text/|application/(xhtml\+xml|xml|json|rss\+xml|atom\+xml)$|$")
@@ -101,12 +104,24 @@ class Fetcher:
         self.limits = limits or FetchLimits()
         self.parser = parser or Parser()
         self.guard = guard or AddressGuard()
+        self.login: SiteLogin | None = None
         self._client = httpx.AsyncClient(
             headers={"User-Agent": user_agent, "Accept-Encoding": "gzip, deflate"},
             timeout=httpx.Timeout(self.limits.idle, connect=self.limits.connect, pool=None),
             transport=make_transport(self.guard, route or Route()),
             trust_env=False,
         )
+
+    def log_in(self, login: SiteLogin) -> None:
+        """Send a header and cookies to one site from now on."""
+        self.login = login
+        self._forget_cookies()
+
+    def _forget_cookies(self) -> None:
+        """Drop all cookies that sites have set; those of the login stay."""
+        self._client.cookies.clear()
+        for cookie in self.login.cookies if self.login is not None else ():
+            self._client.cookies.jar.set_cookie(cookie)
 
     async def __aenter__(self) -> Self:
         await self._client.__aenter__()
@@ -158,7 +173,7 @@ class Fetcher:
             if len(moved_from) > MAX_REDIRECTS:
                 raise FetchError(moved_from[0], "too many redirects", f"more than {MAX_REDIRECTS}")
             if not is_allowed(url):
-                raise FetchError(moved_from[0], "leaves the site", f"redirects to {url}")
+                raise FetchError(moved_from[0], LEAVES, f"redirects to {url}")
             headers = {}
 
     async def ask(self, question: Question, *, max_bytes: int = MAX_BODY) -> Reply:
@@ -180,11 +195,13 @@ class Fetcher:
         self, url: str, headers: dict[str, str], method: str = "GET", body: bytes | None = None
     ) -> httpx.Request:
         if len(self._client.cookies.jar) > MAX_COOKIES:
-            self._client.cookies.clear()
+            self._forget_cookies()
+        if self.login is not None:
+            headers = {**headers, **self.login.headers_for(url)}
         try:
             request = self._client.build_request(method, url, headers=headers, content=body)
             if len(request.headers.get("cookie", "")) > MAX_COOKIE_BYTES:
-                self._client.cookies.clear()
+                self._forget_cookies()
                 request = self._client.build_request(method, url, headers=headers, content=body)
         except (httpx.InvalidURL, ValueError) as error:
             raise FetchError(url, "not a usable URL", str(error)) from error

@@ -19,11 +19,12 @@ from kbjobs.scraping.job_wait import watched
 from kbjobs.scraping.mediawiki.wiki_api import WikiApi
 from kbjobs.scraping.mediawiki.wiki_info import Wiki, count_pages
 from kbjobs.scraping.mediawiki.wiki_scrape import crawl_wiki, find_wiki
-from kbjobs.scraping.page_fetch import Fetcher
+from kbjobs.scraping.page_fetch import LEAVES, Fetcher
 from kbjobs.scraping.page_saving import save
 from kbjobs.scraping.parsing import ParseError, Parser
 from kbjobs.scraping.robots import Robots
 from kbjobs.scraping.site_files import fetch_robots, find_urls
+from kbjobs.scraping.site_login import read_login
 from kbjobs.scraping.site_scope import SiteScope, normalise, site_of
 from kbjobs.scraping.throttle import HostThrottle
 from kbjobs.scraping.transport import Route
@@ -73,6 +74,8 @@ class ScrapeRequest:
     """The CSS selector that a rendered page is complete with; '' for a quiet network."""
     render_routes: bool = False
     """Whether links to hash routes of rendered pages are followed."""
+    cookies: str | None = None
+    """A file of cookies that the site is sent."""
 
     @property
     def scope(self) -> SiteScope:
@@ -144,12 +147,16 @@ async def _with_fetcher(
     guard = AddressGuard(await find_private_hosts([request.url]))
     parser = Parser(context.settings.number("document_seconds"))
     throttle = HostThrottle(request.options.delay)
+    login = read_login(context.home, context.source.id, request.url, request.cookies)
     async with Fetcher(agent, guard, throttle, route=Route(proxy or None), parser=parser) as fetcher:
+        if login is not None:
+            fetcher.log_in(login)
         return await work(fetcher)
 
 
 async def _crawl(context: Context, request: ScrapeRequest, frontier: Frontier, fetcher: Fetcher) -> Crawl:
     crawl = Crawl(context, frontier, fetcher, request.scope, request.options, site_of(request.url))
+    crawl.visitor.start = request.url
     if request.render == "never":
         return await _crawl_site(crawl, request)
     from kbjobs.scraping.rendering.rendering_setup import rendered
@@ -269,7 +276,7 @@ def _describe_wiki(request: ScrapeRequest, wiki: Wiki, delay: float, pages: int)
 
 
 def _advise(causes: dict[str, int]) -> str:
-    if "leaves the site" in causes:
+    if LEAVES in causes:
         return "It moved: give the address that a browser shows in the end, with --url."
     if "robots.txt forbids it" in causes:
         return "Ask who runs the site."

@@ -9,17 +9,19 @@ from dataclasses import dataclass
 from urllib.parse import urljoin
 
 from kbjobs.context import Context
+from kbjobs.errors import JobInterrupted
 from kbjobs.scraping.failures import FetchError
 from kbjobs.scraping.job_wait import watched
 from kbjobs.scraping.mediawiki.wiki_api import WikiApi
 from kbjobs.scraping.mediawiki.wiki_reading import read_page
-from kbjobs.scraping.page_fetch import Fetcher
+from kbjobs.scraping.page_fetch import LEAVES, Fetcher
 from kbjobs.scraping.page_saving import HTML_TYPES, PAGE_TYPES, SUFFIXES
 from kbjobs.scraping.parsing import ParseError
 from kbjobs.scraping.parsing_service import ParsedPage
 from kbjobs.scraping.reply import Reply
 from kbjobs.scraping.robots import Robots
 from kbjobs.scraping.site_files import fetch_robots
+from kbjobs.scraping.site_login import asks_for_password, secret_name
 from kbjobs.scraping.site_scope import SiteScope, normalise_route, site_of
 from kbjobs.scraping.web_urls import host_of
 from kbjobs.store.frontier import Address
@@ -65,11 +67,15 @@ class Visitor:
         """The address that was last fetched successfully."""
         self.render: Callable[[Reply], Awaitable[Reply]] | None = None
         """Turns a page as received into the page that is saved, if pages may be rendered."""
+        self.start = ""
+        """The start page, which tells whether a login is still valid."""
         self._robots: dict[str, asyncio.Future[Robots]] = {}
 
     async def fetch(self, address: Address) -> Fetch:
         """Fetch and parse an address."""
         reply = await self._ask(address)
+        if self._fetcher.login is not None and not address.is_asset and (lost := await self._find_logged_out(reply)):
+            return lost
         if isinstance(reply, FetchError):
             return reply
         url, kind = normalise_route(reply.url) or address.url, reply.media_type or "text/html"
@@ -81,6 +87,8 @@ class Visitor:
                 reply = await self.render(reply)
             except FetchError as error:
                 return error
+            if self._fetcher.login is not None and (lost := await self._find_logged_out(reply)):
+                return lost
         body_hash = hashlib.sha256(reply.body).hexdigest()
         is_new = body_hash != address.body_hash or not (self._pages / address.file).is_file()
         try:
@@ -125,6 +133,28 @@ class Visitor:
             self._fetcher.pace.recovered(host)
         return reply
 
+    async def _find_logged_out(self, reply: Reply | FetchError) -> FetchError | None:
+        """Whether a site answers with a login form, a refusal or another site although a login was sent.
+
+        Raises:
+            JobInterrupted: the site no longer accepts the login.
+        """
+        if site_of(reply.url) != site_of(self.start) or not _is_logged_out(reply):
+            return None
+        try:
+            first: Reply | FetchError = await self._fetcher.get(self.start, is_allowed=self._scope.is_on_site)
+        except FetchError as error:
+            first = error
+        # Some pages ask logged-in people for their password, too: it is the start page that tells.
+        if _is_logged_out(first) or (isinstance(first, Reply) and first.url == reply.url):
+            raise JobInterrupted(
+                f"{site_of(self.start)} no longer accepts the login",
+                "Log in with a browser and export its cookies again, or set the secret anew:"
+                f" kbjobs config set-secret {secret_name(self._context.source.id)}. Then kbjobs resume"
+                f" {self._context.job_id} goes on where it was.",
+            )
+        return reply if isinstance(reply, FetchError) else FetchError(reply.url, "asks for a login")
+
     async def robots_of(self, url: str) -> Robots:
         """The rules of an address's host, fetched once per run; its crawl delay is obeyed from then on."""
         host = host_of(url)
@@ -146,3 +176,10 @@ class Visitor:
         except FetchError:
             return False
         return reply.status < 500 and reply.status != 429
+
+
+def _is_logged_out(reply: Reply | FetchError) -> bool:
+    """Whether a site refuses a request, sends it to another site, or answers with a page that asks for a password."""
+    if isinstance(reply, FetchError):
+        return reply.cause == LEAVES
+    return reply.status in (401, 403) or (reply.media_type in HTML_TYPES and asks_for_password(reply.body))
