@@ -39,7 +39,8 @@ MEANINGS = {
     " its account has no money left.",
     ExitCode.UNAVAILABLE: "The daemon or the state is unavailable: it cannot start, is locked or damaged, or comes from"
     " a newer version.",
-    ExitCode.TIME_LIMIT: "The time limit was reached. What was done is kept, and the job can be resumed.",
+    ExitCode.TIME_LIMIT: "The time limit or a limit on spending was reached. What was done is kept, and the job can be"
+    " resumed.",
     ExitCode.CANCELLED: "Cancelled.",
     ExitCode.INTERRUPTED: "Interrupted: the worker died too often without progress, or a Ray cluster went away. The job"
     " can be resumed.",

@@ -103,6 +103,11 @@ class Home:
         return self.path / "pinecone.json"
 
     @property
+    def spending_file(self) -> Path:
+        """What the jobs have spent with APIs (SQLite)."""
+        return self.path / "spending.db"
+
+    @property
     def packs(self) -> Path:
         """The store that receives packs if no other is named."""
         return self.path / "packs"

@@ -111,6 +111,7 @@ SETTINGS: tuple[Setting, ...] = (
         0,
         1,
     ),
+    Setting("online_max_cost_per_day", 0.0, "US dollars that all jobs together may spend in a day; 0: no limit", 0),
     Setting("online_requests", 16, "requests to the OpenAI API at the same time, at most", 1, 256),
     Setting(
         "online_price",

@@ -93,5 +93,6 @@ def _describe_failure(error: BaseException, home: Path, job_id: int) -> RunOutco
     known = _explain(error, home)
     text = (known.message if known else f"{type(error).__name__}: {error}").strip()
     hint = known.hint if known else f"The traceback is in the log: kbjobs logs {job_id}"
-    event = Event.INTERRUPT if isinstance(error, JobInterrupted) else Event.FAIL
+    is_kept = isinstance(error, JobInterrupted) or (known is not None and known.exit_code is ExitCode.TIME_LIMIT)
+    event = Event.INTERRUPT if is_kept else Event.FAIL
     return RunOutcome(event, known.exit_code if known else ExitCode.FAILED, text, f"{text}\n{hint}")

@@ -28,6 +28,8 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
+    from kbjobs.embedding.spending import Spending
+
 MAX_INPUTS = 2048
 MAX_INPUT_TOKENS = 8192
 MAX_REQUEST_TOKENS = 280_000  # of 300,000: the API may count slightly differently
@@ -53,6 +55,7 @@ class OpenAIEmbedder:
         retries: int | None = None,
         timeout: float = TIMEOUT_SECONDS,
         at_once: int = AT_ONCE,
+        spending: Spending | None = None,
     ) -> None:
         """Set up the client; nothing is sent.
 
@@ -62,6 +65,7 @@ class OpenAIEmbedder:
             retries: how often a request is repeated after a transient error; a few times if not given.
             timeout: seconds to wait for an answer.
             at_once: the most requests at the same time; the server's limits decide how many there are.
+            spending: records each request before it is sent, and refuses what exceeds a limit; by default nothing does.
 
         Raises:
             MissingRequirementError: the key is missing or malformed.
@@ -72,6 +76,7 @@ class OpenAIEmbedder:
         self.dimension = model.dimension
         self.tokens_bought = 0
         self.in_flight = at_once
+        self._spending = spending
         self._lock = threading.Lock()
         self._refused = 0
         self._client = OpenAIClient(model.name, key, retries=retries, timeout=timeout, at_once=at_once)
@@ -106,13 +111,23 @@ class OpenAIEmbedder:
             MissingRequirementError: the key is refused, or the account is out of money.
             TransientError: no answer, or one that says to try again, after all repetitions.
             BadAnswerError: the answer does not fit the request.
+            SpendingLimitError: the request would exceed a limit on spending.
         """
         for index, text in enumerate(texts):
             if not text.strip():
                 raise EmbeddingError(index, "it is empty")
         tokens = sum(self.tokenizer.count(texts))
-        answer = self._request(list(texts), tokens)
-        self._count(answer, tokens)
+        if self._spending is None:
+            answer = self._request(list(texts), tokens)
+            self._count(answer, tokens)
+        else:
+            with self._spending.buying(tokens) as purchase:
+                try:
+                    answer = self._request(list(texts), tokens)
+                except EmbeddingError:  # a refusal
+                    purchase.settle(0)
+                    raise
+                purchase.settle(self._count(answer, tokens))
         vectors, unusable = read_vectors(answer, len(texts), self.dimension)
         if unusable:
             raise EmbeddingError(
@@ -154,11 +169,13 @@ class OpenAIEmbedder:
         self._refused = 0
         return answer
 
-    def _count(self, answer: Any, counted: int) -> None:
-        """Add the tokens bought, as the API reports them, or else as counted here."""
+    def _count(self, answer: Any, counted: int) -> int:
+        """Add the tokens bought, as the API reports them, or else as counted here; returns them."""
         sent = getattr(getattr(answer, "usage", None), "prompt_tokens", None)
+        tokens = sent if isinstance(sent, int) and sent >= 0 else counted
         with self._lock:
-            self.tokens_bought += sent if isinstance(sent, int) and sent >= 0 else counted
+            self.tokens_bought += tokens
+        return tokens
 
 
 def read_vectors(answer: Any, count: int, dimension: int) -> tuple[NDArray[np.float32], list[int]]:

@@ -19,7 +19,8 @@ from typing import Any, Self
 from kbjobs.context import Context
 from kbjobs.embedding.embedder import Embedder
 from kbjobs.embedding.openai_batches import MAX_ENQUEUED, MAX_REQUESTS, BatchClient, NoBatchApiError, Sent
-from kbjobs.embedding.openai_client import ADD_MONEY, is_out_of_money
+from kbjobs.embedding.openai_client import ADD_MONEY, RefusedRequestError, is_out_of_money
+from kbjobs.embedding.spending import Spending, SpendingLimitError
 from kbjobs.errors import JobWaits, MissingRequirementError, TransientError
 from kbjobs.formatting import counted
 from kbjobs.indexing.batch_sending import BatchSender
@@ -46,10 +47,14 @@ FORGET_SECONDS = 2 * 86_400.0
 
 @dataclass(frozen=True, slots=True)
 class Batching:
-    """How a run uses batches: ``connect`` opens the API; ``sends`` says whether missing passages are sent to it."""
+    """How a run uses batches.
+
+    ``connect`` opens the API; ``sends`` says whether missing passages are sent to it; ``spending`` records their cost.
+    """
 
     connect: Callable[[], BatchClient]
     sends: bool
+    spending: Spending | None = None
 
 
 class Batches:
@@ -61,7 +66,7 @@ class Batches:
         self._context, self._ledger, self._model, self.sends = context, ledger, model, how.sends
         self._first = context.settings.number("batch_poll_seconds")
         self._state = BatchState.read(ledger, model.key, context.job_id)
-        self._client = how.connect()
+        self._client, self._spending = how.connect(), how.spending
         self._sender = BatchSender(context, ledger, self._client, model.key, model.name, self._first)
         self._taker = BatchTaker(context, model, self._sender, self._state, bought)
         self._under_way: dict[str, Sent] = {}
@@ -211,14 +216,34 @@ class Batches:
         """
         for batch in list_batches(self._ledger, self._model.key):
             if batch.batch is None:
-                self._note_sent(batch.key, self._sender.send(batch))
+                self._buy(batch)
         left = self.without_out(missing)
         count = len(left)
         while left and (room := self._room()):
-            batch = self._sender.plan(left, room)
+            batch = self._sender.plan(left, min(room, self._spending.batch_room() if self._spending else room))
             left = left[batch.texts :]
-            self._note_sent(batch.key, self._sender.send(batch))
+            self._buy(batch)
             self._context.progress(count - len(left), count, "chunks", "sending batches", SEND, eta_matters=False)
+
+    def _buy(self, batch: OpenBatch) -> None:
+        """Send a batch, unless it would exceed a limit on spending: then it is forgotten."""
+        if self._spending is None:
+            self._note_sent(batch.key, self._sender.send(batch))
+            return
+        try:
+            self._spending.buy_batch(batch.key, batch.tokens)
+        except SpendingLimitError:
+            if batch.asked_at is None:  # it cannot have been made
+                self._sender.forget(batch.key)
+            raise
+        try:
+            sent = self._sender.send(batch)
+        except (NoBatchApiError, RefusedRequestError):
+            self._spending.give_back_batch(batch.key)
+            raise
+        if sent is None:
+            self._spending.give_back_batch(batch.key)
+        self._note_sent(batch.key, sent)
 
     def _note_sent(self, key: str, sent: Sent | None) -> None:
         self._state.looks = 0

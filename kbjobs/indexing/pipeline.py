@@ -15,6 +15,7 @@ from kbjobs.content.chunking import Chunker
 from kbjobs.content.tokens import TokenCounter, counter_of
 from kbjobs.context import Context, PhaseResult
 from kbjobs.embedding.embedder import Embedder
+from kbjobs.embedding.spending import SpendingLimitError
 from kbjobs.formatting import counted
 from kbjobs.indexing.batch_jobs import Batches, Batching
 from kbjobs.indexing.batch_state import state_name
@@ -58,6 +59,7 @@ def run_index(
 
     Raises:
         JobWaits: only passages in open batches, or waiting for room in the queue, are missing.
+        SpendingLimitError: the next request would exceed a limit on spending.
     """
     waiting = Waiting(context.settings.number("vectors.chroma_wait"), partial(_report_waiting, context))
     with (
@@ -80,7 +82,11 @@ def run_index(
         find_missing = partial(ledger.missing_texts, indexed.model, indexed.profile, newer_than, scan.vanished)
         if scan.vanished or options.force:
             collections.prepare()
-        lost = _embed(context, indexed, embedder, find_missing, usage, batching)
+        try:
+            lost = _embed(context, indexed, embedder, find_missing, usage, batching)
+        except SpendingLimitError as error:
+            left = find_missing()
+            raise error.with_rest(sum(text.tokens for text in left), len(left)) from None
         _remove_vanished(context, ledger, scan)
         changes.remember()
         _publish(context, indexed)

@@ -48,6 +48,11 @@ class IndexOnlineParams(IndexParams):
         False,
         description="Use OpenAI's Batch API: half the price, within a day. The job waits without a worker.",
     )
+    max_cost: float | None = Field(
+        None,
+        gt=0,
+        description="Stop before the job has spent more US dollars, at list price; what was bought is kept.",
+    )
     dry_run: bool = Field(False, description="Show what the job would buy (passages, tokens, list price); buy nothing.")
 
 
@@ -65,11 +70,14 @@ def plan(request: PhaseRequest[IndexOnlineParams]) -> Plan[IndexOnlineParams]:
     check_store(home, request.settings)
     older = find_older(source, MODEL.name)
     price = _price(request.settings, params)
+    if params.max_cost is not None and (cost := forecast(request).price_usd or 0.0) > params.max_cost:
+        planned = replace(planned, notes=(describe_excess(cost, params.max_cost),))
     if older is None or not params.recut:
         return planned
     check_disk(home, source, MODEL.name)
-    cost = f"about {counted(older.tokens, 'token')} are bought, {price.describe(older.tokens)}"
-    return replace(planned, notes=(format_recut(source, older, f"{cost}; --dry-run counts them exactly"),))
+    bought = f"about {counted(older.tokens, 'token')} are bought, {price.describe(older.tokens)}"
+    note = format_recut(source, older, f"{bought}; --dry-run counts them exactly")
+    return replace(planned, notes=(*planned.notes, note))
 
 
 def advise(request: PhaseRequest[IndexOnlineParams]) -> list[str]:
@@ -110,11 +118,15 @@ def run(context: Context, params: IndexOnlineParams) -> PhaseResult:
         return _count_new(context, params)
     from kbjobs.embedding.openai_batches import BatchClient
     from kbjobs.embedding.openai_embedder import OpenAIEmbedder
+    from kbjobs.embedding.spending import Spending
     from kbjobs.indexing.batch_jobs import Batching, look_again, was_waiting
     from kbjobs.indexing.cutting import find_kept_cut
 
-    batching = Batching(lambda: BatchClient(MODEL, context.secret(OPENAI_KEY)), params.batch_api)
-    embedder = OpenAIEmbedder(MODEL, context.secret(OPENAI_KEY), at_once=context.settings.integer("online_requests"))
+    key, price = context.secret(OPENAI_KEY), Price.read(context.settings, MODEL.price)
+    spending = Spending(context.home, context.settings, context.job_id, price, params.max_cost)
+    batching = Batching(lambda: BatchClient(MODEL, key), params.batch_api, spending)
+    at_once = context.settings.integer("online_requests")
+    embedder = OpenAIEmbedder(MODEL, key, at_once=at_once, spending=spending)
     try:
         context.log.info("model %s", embedder.model_key)
         if was_waiting(context):
@@ -125,7 +137,7 @@ def run(context: Context, params: IndexOnlineParams) -> PhaseResult:
     finally:
         context.log.info("%d tokens bought in this attempt", embedder.tokens_bought)
         embedder.close()
-    price = Price.read(context.settings, MODEL.price)
+        spending.close()
     tokens, paid = result.counts["tokens"], usage_price(price, result.counts)
     counts = result.counts | {"price_usd": round(paid, 8)}
     kept = None if params.recut else find_kept_cut(context.source.ledger, MODEL.name)
@@ -134,6 +146,14 @@ def run(context: Context, params: IndexOnlineParams) -> PhaseResult:
     if counts["batch_tokens"]:
         usage += f", {counts['batch_tokens']:,} of them by the Batch API for {BATCH_SHARE:.0%} of it"
     return replace(result, counts=counts, summary=result.summary + usage + note)
+
+
+def describe_excess(cost: float, limit: float) -> str:
+    """Say that a job is forecast to cost more than it may."""
+    return (
+        f"about {format_dollars(cost)} USD are forecast: the job stops at --max-cost, {format_dollars(limit)} USD, with"
+        " what it has bought by then."
+    )
 
 
 def _price(settings: Settings, params: IndexOnlineParams) -> Price:

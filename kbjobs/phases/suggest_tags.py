@@ -31,6 +31,11 @@ class SuggestTagsParams(Params):
     )
     fallback: bool = Field(False, description="Use the local model, and say so, if the OpenAI API is unavailable.")
     model: str | None = Field(None, description="Local model that compares documents (default: the setting model).")
+    max_cost: float | None = Field(
+        None,
+        gt=0,
+        description="Stop before the job has spent more US dollars, at list price; what was bought is kept.",
+    )
     force: bool = Field(False, description="Suggest again, even if nothing has changed.")
     dry_run: bool = Field(
         False, description="Show what would be read and sent (documents, tokens, price); send nothing."
@@ -106,7 +111,8 @@ def run(context: Context, params: SuggestTagsParams) -> PhaseResult:
     from kbjobs.tagging.suggest import TagRequest, tag_source
 
     online = context.settings.text("tags_model") if params.provider == "openai" else None
-    return tag_source(context, TagRequest(params.model, online, params.fallback, params.force, params.dry_run))
+    request = TagRequest(params.model, online, params.fallback, params.force, params.dry_run, params.max_cost)
+    return tag_source(context, request)
 
 
 def advise(request: PhaseRequest[SuggestTagsParams]) -> list[str]:

@@ -6,7 +6,7 @@ name is read again, and only new texts are embedded.
 
 from __future__ import annotations
 
-from contextlib import closing
+from contextlib import ExitStack, closing
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -28,6 +28,7 @@ from kbjobs.store.sources import Source, SourceFolder
 if TYPE_CHECKING:
     from kbjobs.content.zim import ZimHeader
     from kbjobs.embedding.embedder import Embedder
+    from kbjobs.embedding.spending import Spending
 
 
 class ZimIndexParams(IndexParams, LocalModelParams):
@@ -39,6 +40,11 @@ class ZimIndexParams(IndexParams, LocalModelParams):
         None, description="Index only documents in these languages (en, or en,be) or in an unknown one."
     )
     online: bool = Field(False, description="Embed with OpenAI's text-embedding-3-small, which costs money.")
+    max_cost: float | None = Field(
+        None,
+        gt=0,
+        description="With --online: stop before the job has spent more US dollars; what was bought is kept.",
+    )
 
 
 def plan(request: PhaseRequest[ZimIndexParams]) -> Plan[ZimIndexParams]:
@@ -139,12 +145,15 @@ def run(context: Context, params: ZimIndexParams) -> PhaseResult:
     _register(context.source, path, header)
     with Ledger(context.source.ledger) as ledger:
         ledger.set_fact(MIN_TEXT_FACT, str(params.min_text_length))
-    with closing(_load(context, params)) as embedder:
+    with ExitStack() as opened:
+        spending = opened.enter_context(_spending(context, params)) if params.online else None
+        embedder = opened.enter_context(closing(_load(context, params, spending)))
         options = IndexOptions(limit=params.limit, allow_delete=params.allow_delete, keeps_cut=params.online)
         batching = None
         if params.online:
             # Results of batches that index-online --batch-api has sent for this source are used, not paid for again.
-            batching = Batching(lambda: BatchClient(TEXT_EMBEDDING_3_SMALL, context.secret(OPENAI_KEY)), False)
+            key = context.secret(OPENAI_KEY)
+            batching = Batching(lambda: BatchClient(TEXT_EMBEDDING_3_SMALL, key), False, spending)
         result = run_index(context, embedder, options, Describing(params.language_filter), batching)
     if params.online:
         price = usage_price(Price.read(context.settings, TEXT_EMBEDDING_3_SMALL.price), result.counts)
@@ -152,7 +161,14 @@ def run(context: Context, params: ZimIndexParams) -> PhaseResult:
     return result
 
 
-def _load(context: Context, params: ZimIndexParams) -> Embedder:
+def _spending(context: Context, params: ZimIndexParams) -> Spending:
+    from kbjobs.embedding.spending import Spending
+
+    price = Price.read(context.settings, TEXT_EMBEDDING_3_SMALL.price)
+    return Spending(context.home, context.settings, context.job_id, price, params.max_cost)
+
+
+def _load(context: Context, params: ZimIndexParams, spending: Spending | None) -> Embedder:
     if params.online:
         from kbjobs.embedding.openai_embedder import OpenAIEmbedder
 
@@ -160,6 +176,7 @@ def _load(context: Context, params: ZimIndexParams) -> Embedder:
             TEXT_EMBEDDING_3_SMALL,
             context.secret(OPENAI_KEY),
             at_once=context.settings.integer("online_requests"),
+            spending=spending,
         )
     model = filled(params.model)
     if params.download:

@@ -15,6 +15,7 @@ from kbjobs.config.prices import Price
 from kbjobs.context import Context
 from kbjobs.embedding.online_models import OPENAI_KEY
 from kbjobs.embedding.openai_client import BadAnswerError, OpenAIClient, RefusedRequestError
+from kbjobs.embedding.spending import Spending, SpendingLimitError
 from kbjobs.errors import JobCancelled, MissingRequirementError, TransientError
 from kbjobs.formatting import counted
 from kbjobs.store.ledger import Ledger
@@ -100,7 +101,9 @@ def describe(prompt: Prompt, price: Price) -> str:
     )
 
 
-def ask_for_tags(context: Context, prompt: Prompt, vocabulary: Vocabulary, may_go_without: bool) -> TagQuestion:
+def ask_for_tags(
+    context: Context, prompt: Prompt, vocabulary: Vocabulary, may_go_without: bool, spending: Spending
+) -> TagQuestion:
     """Ask the API for the tags of a prompt, and once more if the first answer is refused, cut or invalid.
 
     Args:
@@ -108,10 +111,12 @@ def ask_for_tags(context: Context, prompt: Prompt, vocabulary: Vocabulary, may_g
         prompt: the request.
         vocabulary: the tags that an answer is checked against.
         may_go_without: whether to return the reason instead of raising if the API cannot be asked.
+        spending: records each answer before it is asked for, and keeps the limits on spending.
 
     Raises:
         MissingRequirementError: there is no key, it is refused, or the account is out of money.
         TransientError: there is no answer after all retries.
+        SpendingLimitError: the answer would exceed a limit on spending.
         JobCancelled: the job was asked to stop; an answer in flight is recorded.
     """
     asked = TagQuestion(prompt, answers=_find_recorded(context, prompt))
@@ -119,10 +124,10 @@ def ask_for_tags(context: Context, prompt: Prompt, vocabulary: Vocabulary, may_g
         context.log.info("%s noted in an earlier attempt", counted(len(asked.answers), "answer"))
     try:
         while not asked.answers or (asked.answers[-1].problem and len(asked.answers) < TRIES):
-            _buy(context, asked, vocabulary)
+            _buy(context, asked, vocabulary, spending)
     except RefusedRequestError as error:  # it would be refused again
         asked.problem = error.message
-    except (MissingRequirementError, TransientError) as error:
+    except (MissingRequirementError, SpendingLimitError, TransientError) as error:
         if not may_go_without:
             raise
         asked.problem = error.message
@@ -131,7 +136,7 @@ def ask_for_tags(context: Context, prompt: Prompt, vocabulary: Vocabulary, may_g
     return asked
 
 
-def _buy(context: Context, asked: TagQuestion, vocabulary: Vocabulary) -> None:
+def _buy(context: Context, asked: TagQuestion, vocabulary: Vocabulary, spending: Spending) -> None:
     """Request one more answer, and record it."""
 
     def record(asking: Future[Any]) -> None:
@@ -140,6 +145,7 @@ def _buy(context: Context, asked: TagQuestion, vocabulary: Vocabulary) -> None:
         except BadAnswerError as error:  # probably paid for nevertheless
             answer = TagAnswer(asked.prompt.tokens, 0, problem=error.message)
         asked.answers.append(answer)
+        purchase.settle(answer.sent, answer.answered)
         context.save_checkpoint({"asked": asked.prompt.key, "answers": [asdict(one) for one in asked.answers]})
         crash_point("tags.answered")
         context.saved(1)
@@ -149,6 +155,7 @@ def _buy(context: Context, asked: TagQuestion, vocabulary: Vocabulary) -> None:
 
     model = asked.prompt.model
     with (
+        spending.buying(asked.prompt.tokens, ANSWER_TOKENS) as purchase,
         closing(OpenAIClient(model, context.secret(OPENAI_KEY), at_once=1)) as client,
         ThreadPoolExecutor(1, "asking") as pool,
     ):

@@ -25,7 +25,7 @@ class TagRequest:
     """How to suggest tags.
 
     ``local_model``: None if this machine has none. ``online_model``: None to use no API. ``may_fall_back``: whether to
-    suggest locally if the API cannot be asked at all.
+    suggest locally if the API cannot be asked at all. ``max_cost``: the most US dollars that the job may spend.
     """
 
     local_model: str | None
@@ -33,6 +33,7 @@ class TagRequest:
     may_fall_back: bool = False
     force: bool = False
     dry_run: bool = False
+    max_cost: float | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -153,13 +154,15 @@ def _ask(task: _Task, model: str) -> _Made | None:
     """Make suggestions with the API's model, or locally with the reason; None if there is nothing to do."""
     if not task.request.force and task.is_current(model):
         return None
+    from kbjobs.embedding.spending import Spending
     from kbjobs.tagging import online
 
     context = task.context
     price = Price.read(context.settings, online.PRICE)
     prompt = online.prepare(context, task.ledger, model, task.documents, task.vocabulary)
     context.log.info("asking %s: %s", model, online.describe(prompt, price))
-    asked = online.ask_for_tags(context, prompt, task.vocabulary, task.request.may_fall_back)
+    with Spending(context.home, context.settings, context.job_id, price, task.request.max_cost) as spending:
+        asked = online.ask_for_tags(context, prompt, task.vocabulary, task.request.may_fall_back, spending)
     paid = price.of(asked.sent, asked.answered)
     counts = {
         "tokens": asked.sent,
