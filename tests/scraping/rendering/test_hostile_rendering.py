@@ -199,8 +199,10 @@ def test_a_page_that_fills_the_memory_is_ended(home: Home, monkeypatch: pytest.M
     monkeypatch.setattr(crawl, "FIRST_WAIT", 0.01)
     monkeypatch.setattr(crawl, "MAX_TRIES", 2)
     hog = "const kept = []; setInterval(() => kept.push(new Uint8Array(2**26).fill(1)), 10)"
-    with SiteServer({"/": page("Start", "/hog", "/good"), "/hog": with_script(hog), "/good": page("Good")}) as server:
-        result = render(home, server.url)
+    with SiteServer(
+        {"/": page("Start", "/hog", "/good"), "/hog": with_script(hog, "<main></main>"), "/good": page("Good")}
+    ) as server:
+        result = render(home, server.url, render_wait="p")
     assert result.counts["causes"] == {"cannot be rendered": 1}
     assert set(files_of(home)) == {"index.html", "good.html"}
     assert not chromiums()

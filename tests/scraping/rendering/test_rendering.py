@@ -163,7 +163,7 @@ def test_redirects_of_files_are_followed_by_the_same_rules(home: Home) -> None:
 
 
 @pytest.mark.slow
-def test_scripts_may_post_to_their_site_and_their_headers_are_sent(home: Home) -> None:
+def test_the_headers_of_scripts_are_sent_but_their_cookies_are_not(home: Home) -> None:
     def answer(request: Request) -> Page:
         return Page(json.dumps(request.headers.get("x-key", "none")), type="application/json")
 
