@@ -56,14 +56,14 @@ class DocumentStore(FactStore, Protocol):
 class Cutting:
     """How documents are cut into passages: the chunker, and the profile in the ledger.
 
-    With ``keeps_cut``, a document with the same text as before keeps its passages. ``on_first`` is called once there is
-    a document to cut.
+    With ``keeps_cut``, a document with the same text as before keeps its passages. ``on_change`` is called as soon as a
+    document is new or has changed.
     """
 
     profile: int
     chunker: Chunker
     keeps_cut: bool = False
-    on_first: Callable[[], None] = lambda: None
+    on_change: Callable[[], None] = lambda: None
 
 
 def scan_source(
@@ -112,9 +112,9 @@ def scan_source(
     options = Options(purpose, describing is not None, keeps_text=True, scope=scope)
     paid = paid_profiles(ledger) if isinstance(ledger, Ledger) else frozenset()
     changes = SourceChanges(context, found, Comparison(known, is_current), ledger, options, report)
-    for number, documents in enumerate(changes.batches()):
-        if not number:
-            cutting.on_first()
+    for documents in changes.batches():
+        if any(_has_changed(known.get(one.document.doc_id), one) for one in documents):
+            cutting.on_change()
         rows = _cut(ledger, cutting, known, documents)
         if describing is not None and isinstance(ledger, Ledger):
             describing.write(ledger, pipeline, documents, paid)
@@ -127,6 +127,10 @@ def scan_source(
             found.scan.count(before.content_hash if before else None, document.content_hash)
     found.scan.log(context.log, "not indexed")
     return changes
+
+
+def _has_changed(before: KnownDocument | None, read: Read) -> bool:
+    return before is None or before.content_hash != read.document.content_hash
 
 
 def _cut(
