@@ -16,8 +16,11 @@ FOLDER = "/tmp/kbjobs-frozen"  # in which they were made
 
 
 @pytest.fixture(params=["0.1.0", "0.2.0"])
-def version(request: pytest.FixtureRequest, home: Home, tmp_path: Path, minilm: None) -> str:
-    """The version by which the home was made: see tests/tools/old_homes.py."""
+def version(
+    request: pytest.FixtureRequest, home: Home, tmp_path: Path, minilm: None, monkeypatch: pytest.MonkeyPatch
+) -> str:
+    """The version by which the home was made: see tests/tools/old_homes.py. However old it is, no job is forgotten."""
+    monkeypatch.setenv("KBJOBS_HISTORY_DAYS", "36500")
     with tarfile.open(ROOT / "tests" / "frozen" / f"home-{request.param}.tar.xz") as tar:
         tar.extractall(tmp_path / "unpacked", filter="data")
     shutil.move(tmp_path / "unpacked" / "pages", tmp_path / "pages")
@@ -32,7 +35,12 @@ def version(request: pytest.FixtureRequest, home: Home, tmp_path: Path, minilm: 
 def test_what_an_earlier_version_left_goes_on(version: str, home: Home, kbjobs: Kbjobs) -> None:
     can_pause = version != "0.1.0"
     chain = 5 if can_pause else 4
-    jobs = {job["id"]: job for job in read_json(kbjobs("status", "--json"))["jobs"]}
+    # What ended more than a week ago is in the history alone, and the frozen homes grow older.
+    listed = [
+        *read_json(kbjobs("history", "--days", "36500", "--json")),
+        *read_json(kbjobs("status", "--json"))["jobs"],
+    ]
+    jobs = {job["id"]: job for job in listed}
     assert {number: jobs[number]["status"] for number in (1, 2, 3, chain)} == {
         1: "completed", 2: "interrupted", 3: "pending", chain: "running"
     }  # fmt: skip

@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
-    from kbjobs.embedding.spending import Spending
+    from kbjobs.embedding.spending import SpendingWatch
 
 MAX_INPUTS = 2048
 MAX_INPUT_TOKENS = 8192
@@ -55,7 +55,7 @@ class OpenAIEmbedder:
         retries: int | None = None,
         timeout: float = TIMEOUT_SECONDS,
         at_once: int = AT_ONCE,
-        spending: Spending | None = None,
+        spending: SpendingWatch | None = None,
     ) -> None:
         """Set up the client; nothing is sent.
 

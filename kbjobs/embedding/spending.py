@@ -45,7 +45,7 @@ class Purchase:
         self.tokens = (sent, answered)
 
 
-class Spending:
+class SpendingWatch:
     """What a job spends, for any number of threads. Use it as a context.
 
     Args:

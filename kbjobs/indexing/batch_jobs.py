@@ -20,7 +20,7 @@ from kbjobs.context import Context
 from kbjobs.embedding.embedder import Embedder
 from kbjobs.embedding.openai_batches import MAX_ENQUEUED, MAX_REQUESTS, BatchClient, NoBatchApiError, Sent
 from kbjobs.embedding.openai_client import ADD_MONEY, RefusedRequestError, is_out_of_money
-from kbjobs.embedding.spending import Spending, SpendingLimitError
+from kbjobs.embedding.spending import SpendingLimitError, SpendingWatch
 from kbjobs.errors import JobWaits, MissingRequirementError, TransientError
 from kbjobs.formatting import counted
 from kbjobs.indexing.batch_sending import BatchSender
@@ -54,7 +54,7 @@ class Batching:
 
     connect: Callable[[], BatchClient]
     sends: bool
-    spending: Spending | None = None
+    spending: SpendingWatch | None = None
 
 
 class Batches:

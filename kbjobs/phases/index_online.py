@@ -118,12 +118,12 @@ def run(context: Context, params: IndexOnlineParams) -> PhaseResult:
         return _count_new(context, params)
     from kbjobs.embedding.openai_batches import BatchClient
     from kbjobs.embedding.openai_embedder import OpenAIEmbedder
-    from kbjobs.embedding.spending import Spending
+    from kbjobs.embedding.spending import SpendingWatch
     from kbjobs.indexing.batch_jobs import Batching, look_again, was_waiting
     from kbjobs.indexing.cutting import find_kept_cut
 
     key, price = context.secret(OPENAI_KEY), Price.read(context.settings, MODEL.price)
-    spending = Spending(context.home, context.settings, context.job_id, price, params.max_cost)
+    spending = SpendingWatch(context.home, context.settings, context.job_id, price, params.max_cost)
     batching = Batching(lambda: BatchClient(MODEL, key), params.batch_api, spending)
     at_once = context.settings.integer("online_requests")
     embedder = OpenAIEmbedder(MODEL, key, at_once=at_once, spending=spending)

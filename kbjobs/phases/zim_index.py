@@ -28,7 +28,7 @@ from kbjobs.store.sources import Source, SourceFolder
 if TYPE_CHECKING:
     from kbjobs.content.zim import ZimHeader
     from kbjobs.embedding.embedder import Embedder
-    from kbjobs.embedding.spending import Spending
+    from kbjobs.embedding.spending import SpendingWatch
 
 
 class ZimIndexParams(IndexParams, LocalModelParams):
@@ -161,14 +161,14 @@ def run(context: Context, params: ZimIndexParams) -> PhaseResult:
     return result
 
 
-def _spending(context: Context, params: ZimIndexParams) -> Spending:
-    from kbjobs.embedding.spending import Spending
+def _spending(context: Context, params: ZimIndexParams) -> SpendingWatch:
+    from kbjobs.embedding.spending import SpendingWatch
 
     price = Price.read(context.settings, TEXT_EMBEDDING_3_SMALL.price)
-    return Spending(context.home, context.settings, context.job_id, price, params.max_cost)
+    return SpendingWatch(context.home, context.settings, context.job_id, price, params.max_cost)
 
 
-def _load(context: Context, params: ZimIndexParams, spending: Spending | None) -> Embedder:
+def _load(context: Context, params: ZimIndexParams, spending: SpendingWatch | None) -> Embedder:
     if params.online:
         from kbjobs.embedding.openai_embedder import OpenAIEmbedder
 

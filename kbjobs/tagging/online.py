@@ -15,7 +15,7 @@ from kbjobs.config.prices import Price
 from kbjobs.context import Context
 from kbjobs.embedding.online_models import OPENAI_KEY
 from kbjobs.embedding.openai_client import BadAnswerError, OpenAIClient, RefusedRequestError
-from kbjobs.embedding.spending import Spending, SpendingLimitError
+from kbjobs.embedding.spending import SpendingLimitError, SpendingWatch
 from kbjobs.errors import JobCancelled, MissingRequirementError, TransientError
 from kbjobs.formatting import counted
 from kbjobs.store.ledger import Ledger
@@ -102,7 +102,7 @@ def describe(prompt: Prompt, price: Price) -> str:
 
 
 def ask_for_tags(
-    context: Context, prompt: Prompt, vocabulary: Vocabulary, may_go_without: bool, spending: Spending
+    context: Context, prompt: Prompt, vocabulary: Vocabulary, may_go_without: bool, spending: SpendingWatch
 ) -> TagQuestion:
     """Ask the API for the tags of a prompt, and once more if the first answer is refused, cut or invalid.
 
@@ -136,7 +136,7 @@ def ask_for_tags(
     return asked
 
 
-def _buy(context: Context, asked: TagQuestion, vocabulary: Vocabulary, spending: Spending) -> None:
+def _buy(context: Context, asked: TagQuestion, vocabulary: Vocabulary, spending: SpendingWatch) -> None:
     """Request one more answer, and record it."""
 
     def record(asking: Future[Any]) -> None:

@@ -154,14 +154,14 @@ def _ask(task: _Task, model: str) -> _Made | None:
     """Make suggestions with the API's model, or locally with the reason; None if there is nothing to do."""
     if not task.request.force and task.is_current(model):
         return None
-    from kbjobs.embedding.spending import Spending
+    from kbjobs.embedding.spending import SpendingWatch
     from kbjobs.tagging import online
 
     context = task.context
     price = Price.read(context.settings, online.PRICE)
     prompt = online.prepare(context, task.ledger, model, task.documents, task.vocabulary)
     context.log.info("asking %s: %s", model, online.describe(prompt, price))
-    with Spending(context.home, context.settings, context.job_id, price, task.request.max_cost) as spending:
+    with SpendingWatch(context.home, context.settings, context.job_id, price, task.request.max_cost) as spending:
         asked = online.ask_for_tags(context, prompt, task.vocabulary, task.request.may_fall_back, spending)
     paid = price.of(asked.sent, asked.answered)
     counts = {

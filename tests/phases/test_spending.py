@@ -13,7 +13,7 @@ from kbjobs.config.home import Home
 from kbjobs.config.prices import Price
 from kbjobs.config.settings import Settings
 from kbjobs.daemon.launching import stop_daemon
-from kbjobs.embedding.spending import Spending, SpendingLimitError
+from kbjobs.embedding.spending import SpendingLimitError, SpendingWatch
 from kbjobs.errors import ExitCode, JobWaits
 from kbjobs.services.jobs import JobManager
 from kbjobs.services.sources import register, verify
@@ -177,7 +177,7 @@ def test_threads_and_processes_cannot_spend_the_same_money(home: Home) -> None:
     def spend(job: int) -> None:
         price = Price(1.0, 0.0, "now")
         settings = Settings(home)
-        with Spending(home, settings, job, price, None) as spending:
+        with SpendingWatch(home, settings, job, price, None) as spending:
             while True:
                 try:
                     with spending.buying(10_000) as purchase:
