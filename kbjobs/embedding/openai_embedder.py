@@ -125,9 +125,9 @@ class OpenAIEmbedder:
                 try:
                     answer = self._request(list(texts), tokens)
                 except EmbeddingError:  # a refusal
-                    purchase.settle(0)
+                    purchase.finalize(0)
                     raise
-                purchase.settle(self._count(answer, tokens))
+                purchase.finalize(self._count(answer, tokens))
         vectors, unusable = read_vectors(answer, len(texts), self.dimension)
         if unusable:
             raise EmbeddingError(

@@ -40,7 +40,7 @@ class Purchase:
     def __init__(self) -> None:
         self.tokens: tuple[int, int] | None = None
 
-    def settle(self, sent: int, answered: int = 0) -> None:
+    def finalize(self, sent: int, answered: int = 0) -> None:
         """Note the tokens that the answer names."""
         self.tokens = (sent, answered)
 
@@ -90,11 +90,11 @@ class SpendingWatch:
         try:
             yield purchase
         except (RefusedRequestError, MissingRequirementError, GivenUpError):
-            self._book.settle(number, 0.0)
+            self._book.finalize(number, 0.0)
             raise
         finally:
             if purchase.tokens is not None:
-                self._book.settle(number, self._price.of(*purchase.tokens))
+                self._book.finalize(number, self._price.of(*purchase.tokens))
 
     def batch_room(self) -> float:
         """The tokens of the largest batch that no limit forbids."""
@@ -112,7 +112,7 @@ class SpendingWatch:
         """Record that a batch was not made after all."""
         found = self._book.reserve(self._job_id, 0.0, Spent(math.inf, math.inf), f"batch {key}")
         assert isinstance(found, int)  # noqa: S101 — nothing exceeds infinity
-        self._book.settle(found, 0.0)
+        self._book.finalize(found, 0.0)
 
     def _reserve(self, price: Price, dollars: float, label: str | None = None) -> int:
         found = self._book.reserve(self._job_id, dollars, self._limits, label)

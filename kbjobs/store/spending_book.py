@@ -84,7 +84,7 @@ class SpendingBook:
             ).fetchone()
             return int(row[0])
 
-    def settle(self, purchase: int, dollars: float) -> None:
+    def finalize(self, purchase: int, dollars: float) -> None:
         """Record what a purchase has cost in the end."""
         with self._lock:
             self._connection.execute("UPDATE purchases SET dollars = ? WHERE id = ?", (dollars, purchase))

@@ -145,7 +145,7 @@ def _buy(context: Context, asked: TagQuestion, vocabulary: Vocabulary, spending:
         except BadAnswerError as error:  # probably paid for nevertheless
             answer = TagAnswer(asked.prompt.tokens, 0, problem=error.message)
         asked.answers.append(answer)
-        purchase.settle(answer.sent, answer.answered)
+        purchase.finalize(answer.sent, answer.answered)
         context.save_checkpoint({"asked": asked.prompt.key, "answers": [asdict(one) for one in asked.answers]})
         crash_point("tags.answered")
         context.saved(1)

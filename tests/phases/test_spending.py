@@ -181,7 +181,7 @@ def test_threads_and_processes_cannot_spend_the_same_money(home: Home) -> None:
             while True:
                 try:
                     with spending.buying(10_000) as purchase:
-                        purchase.settle(10_000)
+                        purchase.finalize(10_000)
                 except SpendingLimitError:
                     return
                 got.append(job)

@@ -68,6 +68,7 @@ def test_every_key_is_understood(tmp_path: Path) -> None:
         "recut": False,
         "force": True,
         "batch_api": False,
+        "max_cost": None,
         "dry_run": True,
         "limit": 5,
         "allow_delete": True,
